@@ -1,0 +1,1 @@
+//! The sync engine: nouns and pure decisions, without any I/O.

@@ -1,0 +1,1 @@
+//! Zoho CRM, API v8.
