@@ -1,1 +1,7 @@
-//! crmsync.
+//! crmsync keeps business systems the same: Zoho CRM, Pipedrive and databases, in any pairing, both ways.
+//!
+//! Rooms, in the order in which they may know each other: `crmsync_core` (nouns and decisions) →
+//! `connectors` and `store` → `service` → `cli` → `main`. ARCHITECTURE.md has the page on it.
+
+pub mod clock;
+pub mod connectors;
