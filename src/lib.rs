@@ -5,3 +5,4 @@
 
 pub mod clock;
 pub mod connectors;
+pub mod store;
