@@ -6,6 +6,7 @@
 
 pub mod http;
 pub mod pacing;
+pub mod pipedrive;
 pub mod retry;
 
 use std::collections::BTreeMap;
