@@ -6,6 +6,7 @@
 
 pub mod http;
 pub mod pacing;
+pub mod pipedrive;
 pub mod retry;
 
 use std::collections::BTreeMap;
@@ -184,6 +185,11 @@ pub trait Connector: Send + Sync {
     /// Price of `operation` on `rows` rows: calls made and units charged.
     fn price(&self, operation: Operation, rows: usize) -> Cost;
 
+    /// Price of `operation` on `rows` rows of `module`, where prices differ by module.
+    fn price_for(&self, _module: &ModuleName, operation: Operation, rows: usize) -> Cost {
+        self.price(operation, rows)
+    }
+
     /// Calls made and units spent by this process since it started.
     fn spent(&self) -> Cost;
 
@@ -194,6 +200,10 @@ pub trait Connector: Send + Sync {
 
     /// A module with its fields and options; reads may be cached for the connection's metadata lifetime.
     async fn describe(&self, module: &ModuleName) -> Result<ModuleSchema, ConnectorError>;
+
+    /// Takes a description kept from an earlier run, so that reads need not ask for it again. Knowing better, or
+    /// needing none, a connector may ignore it.
+    async fn remember(&self, _schema: &ModuleSchema) {}
 
     async fn users(&self) -> Result<Vec<User>, ConnectorError>;
 
