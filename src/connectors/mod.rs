@@ -7,6 +7,7 @@
 pub mod http;
 pub mod pacing;
 pub mod retry;
+pub mod zoho;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub struct Account {
 
 /// What a side can do: semantics §2. A capability that conformance has not proven counts as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Capabilities {
     /// Updates can carry the version they were planned on.
     pub conditional_update: bool,
@@ -194,6 +196,9 @@ pub trait Connector: Send + Sync {
 
     /// A module with its fields and options; reads may be cached for the connection's metadata lifetime.
     async fn describe(&self, module: &ModuleName) -> Result<ModuleSchema, ConnectorError>;
+
+    /// Drops cached metadata: the next [`Connector::describe`] asks the side again.
+    fn forget_metadata(&self) {}
 
     async fn users(&self) -> Result<Vec<User>, ConnectorError>;
 
