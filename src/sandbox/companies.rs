@@ -44,13 +44,22 @@ const DEALS: [(&str, u32, usize); 6] = [
 
 /// Fills both simulators with the two companies of the demo.
 pub fn seed_demo(zoho: &Zoho, pipedrive: &Pipedrive) {
-    let accounts: Vec<_> = ACCOUNTS.iter().map(|account| (account.3).then(|| zoho.add("Accounts", zoho_account(account)))).collect();
-    let organizations: Vec<_> =
-        ACCOUNTS.iter().map(|account| (account.4).then(|| pipedrive.add("organizations", json!({ "name": account.0 })))).collect();
+    let accounts: Vec<_> = ACCOUNTS
+        .iter()
+        .map(|account| (account.3).then(|| zoho.add("Accounts", zoho_account(account))))
+        .collect();
+    let organizations: Vec<_> = ACCOUNTS
+        .iter()
+        .map(|account| {
+            (account.4).then(|| pipedrive.add("organizations", json!({ "name": account.0 })))
+        })
+        .collect();
     for &(first, last, email, phone, account, in_zoho, in_pipedrive) in &PEOPLE {
         if in_zoho {
-            let mut contact = json!({ "First_Name": first, "Last_Name": last, "Email": email, "Phone": phone });
-            contact["Account_Name"] = reference(accounts[account].map(|id| json!({ "id": id.to_string() })));
+            let mut contact =
+                json!({ "First_Name": first, "Last_Name": last, "Email": email, "Phone": phone });
+            contact["Account_Name"] =
+                reference(accounts[account].map(|id| json!({ "id": id.to_string() })));
             zoho.add("Contacts", contact);
         }
         if in_pipedrive {
@@ -100,7 +109,8 @@ pub struct Size {
 pub fn seed_large(zoho: &Zoho, pipedrive: &Pipedrive, size: Size) {
     let shared = |count: usize| count * size.overlap_percent / 100;
     let account = |at: usize| format!("Company {at:07} Ltd");
-    let accounts = zoho.add_many("Accounts", (0..size.accounts).map(|at| json!({ "Account_Name": account(at) })));
+    let accounts = zoho
+        .add_many("Accounts", (0..size.accounts).map(|at| json!({ "Account_Name": account(at) })));
     let shift = size.accounts - shared(size.accounts);
     let names = (0..size.accounts).map(|at| json!({ "name": account(at + shift) }));
     let organizations = pipedrive.add_many("organizations", names);

@@ -42,14 +42,16 @@ impl Sandbox {
         let zoho = Arc::new(Zoho::new(zoho::Settings::new(clock.clone(), seed)));
         let pipedrive = Arc::new(Pipedrive::new(pipedrive::Settings::new(clock.clone(), seed)));
         for module in ["Accounts", "Contacts", "Deals", "Products", "Tasks"] {
-            let field = Field::new(ZOHO_EXTERNAL_ID, FieldType::Text).with_length(100).with_unique();
+            let field =
+                Field::new(ZOHO_EXTERNAL_ID, FieldType::Text).with_length(100).with_unique();
             zoho.add_field(module, field);
         }
         for entity in ["organizations", "persons", "deals", "products"] {
             pipedrive.add_field(entity, PIPEDRIVE_EXTERNAL_ID, "varchar", &[]);
         }
         let zoho_host = Host::start(Arc::clone(&zoho) as Arc<dyn Service>, ports.zoho).await?;
-        let pipedrive_host = Host::start(Arc::clone(&pipedrive) as Arc<dyn Service>, ports.pipedrive).await?;
+        let pipedrive_host =
+            Host::start(Arc::clone(&pipedrive) as Arc<dyn Service>, ports.pipedrive).await?;
         Ok(Self { zoho, pipedrive, zoho_host, pipedrive_host })
     }
 

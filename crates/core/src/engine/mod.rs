@@ -2,7 +2,7 @@
 
 mod create;
 pub mod expression;
-mod fields;
+pub mod fields;
 pub mod filter;
 pub mod guard;
 pub mod match_key;
