@@ -8,6 +8,7 @@ mod account;
 mod body;
 mod client;
 mod codec;
+mod entries;
 mod fields;
 mod module;
 mod read;
@@ -107,10 +108,10 @@ impl Settings {
             daily_tokens: None,
             budget_share: 80,
             connect_timeout: Duration::from_secs(10),
-            read_timeout: Duration::from_secs(60),
+            read_timeout: Duration::from_mins(1),
             retry: Policy::default(),
             proxy: None,
-            metadata_cache: Some(Duration::from_secs(3600)),
+            metadata_cache: Some(Duration::from_hours(1)),
             deletes_from_recents: true,
             seed,
         }
@@ -129,9 +130,12 @@ impl Settings {
 pub struct Pipedrive {
     settings: Settings,
     client: Client,
-    known: Mutex<BTreeMap<&'static str, (DateTime<Utc>, Arc<Shapes>)>>,
+    known: Mutex<BTreeMap<&'static str, Known>>,
     currencies: OnceCell<Vec<wire::Currency>>,
 }
+
+/// A described module and when it was read.
+type Known = (DateTime<Utc>, Arc<Shapes>);
 
 impl Pipedrive {
     /// Makes the connector with a budget of its own; makes no call.
@@ -180,7 +184,7 @@ impl Pipedrive {
 }
 
 /// How long a deleted record answers as deleted. Source: changelog "Permanent deletion".
-const DELETION_RETENTION: Duration = Duration::from_secs(30 * 86_400);
+const DELETION_RETENTION: Duration = Duration::from_hours(30 * 24);
 
 #[async_trait]
 impl Connector for Pipedrive {

@@ -89,12 +89,10 @@ fn locate<'a>(
     }
     let whole = if custom { raw.get("custom_fields")?.get(base)? } else { raw.get(base)? };
     match (whole, part) {
-        (Json::Null, _) => Some(whole),
         (Json::Object(object), part) => object.get(part.unwrap_or("value")),
         (Json::Array(entries), Some(label)) => Some(entry(entries, label)),
-        (_, None) => Some(whole),
-        // A composite's text alone, as old answers have it.
-        (_, Some("value")) => Some(whole),
+        // A composite's text alone is how old answers have it.
+        (Json::Null, _) | (_, None | Some("value")) => Some(whole),
         (_, Some(_)) => None,
     }
 }

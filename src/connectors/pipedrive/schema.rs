@@ -24,7 +24,7 @@ pub(super) struct Pickers {
 pub(super) fn assemble(module: &Module, listed: &[wire::Field], pickers: &Pickers) -> ModuleSchema {
     let mut all = Vec::new();
     for built_in in fields::built_in(module) {
-        let row = listed.iter().find(|row| canonical(&row.field_code) == built_in.base());
+        let row = listed.iter().find(|row| canonical(&row.code) == built_in.base());
         if row.is_some() || !built_in.only_listed {
             describe_built_in(&mut all, built_in, row, module, pickers);
         }
@@ -33,13 +33,13 @@ pub(super) fn assemble(module: &Module, listed: &[wire::Field], pickers: &Picker
         all.extend(pickers.currencies.iter().map(price));
     }
     if module.custom_fields {
-        let custom = listed.iter().filter(|row| row.is_custom_field);
+        let custom = listed.iter().filter(|row| row.custom);
         all.extend(custom.flat_map(|row| custom_fields(row, pickers)));
     }
     if module.name != "leads" {
         let known: Vec<String> = all.iter().map(|field| field.name.base().to_owned()).collect();
-        let rest = listed.iter().filter(|row| !row.is_custom_field);
-        let rest = rest.filter(|row| !known.iter().any(|key| key == canonical(&row.field_code)));
+        let rest = listed.iter().filter(|row| !row.custom);
+        let rest = rest.filter(|row| !known.iter().any(|key| key == canonical(&row.code)));
         all.extend(rest.filter_map(|row| other_built_in(module, row)));
     }
     ModuleSchema {
@@ -81,7 +81,7 @@ fn describe_built_in(
 ) {
     // A part keeps its own label: the list knows only the whole.
     let label = match row {
-        Some(row) if built_in.key == built_in.base() => row.field_name.as_str(),
+        Some(row) if built_in.key == built_in.base() => row.name.as_str(),
         Some(_) | None => built_in.label,
     };
     let described = FieldSchema {
@@ -93,10 +93,10 @@ fn describe_built_in(
         max_length: (built_in.kind == FieldKind::Text).then_some(SHORT_TEXT),
         ..field(built_in.key, label, built_in.kind)
     };
-    let entries = match built_in.kind {
-        FieldKind::EmailList => list_entries(built_in.key, label, EMAIL_LABELS, FieldKind::Email),
-        FieldKind::PhoneList => list_entries(built_in.key, label, PHONE_LABELS, FieldKind::Phone),
-        _ if fields::is_address(built_in.key) => address_parts(built_in.key, label, false),
+    let entries = match built_in.key {
+        "emails" => list_entries("emails", label, EMAIL_LABELS, FieldKind::Email),
+        "phones" => list_entries("phones", label, PHONE_LABELS, FieldKind::Phone),
+        key if fields::is_address(key) => address_parts(key, label, false),
         _ => Vec::new(),
     };
     all.push(described);
@@ -186,7 +186,7 @@ fn id_text(id: &Json) -> String {
 }
 
 fn listed_options(row: &wire::Field) -> Vec<OptionSchema> {
-    row.options.iter().flatten().map(|item| option(id_text(&item.id), &item.label)).collect()
+    row.choices.iter().flatten().map(|item| option(id_text(&item.id), &item.label)).collect()
 }
 
 fn named_option(row: &wire::Named) -> OptionSchema {
@@ -219,13 +219,13 @@ fn price(currency: &wire::Currency) -> FieldSchema {
 
 /// A custom field, or the parts of one that is stored as an object.
 fn custom_fields(row: &wire::Field, pickers: &Pickers) -> Vec<FieldSchema> {
-    let (code, label) = (row.field_code.as_str(), row.field_name.as_str());
+    let (code, label) = (row.code.as_str(), row.name.as_str());
     let one = |name: String, label: String, kind| FieldSchema {
         custom: true,
         ..field(name, label, kind)
     };
     let part = |part: &str, label: String, kind| one(format!("{code}.{part}"), label, kind);
-    match row.field_type.as_str() {
+    match row.type_name.as_str() {
         "monetary" => vec![
             part("value", label.to_owned(), FieldKind::Money),
             FieldSchema {
@@ -253,12 +253,12 @@ fn custom_fields(row: &wire::Field, pickers: &Pickers) -> Vec<FieldSchema> {
         }
         other => {
             let kind = plain_kind(other);
-            let (target, max_length) = (target(other).map(ModuleName::new), max_length(kind));
+            let target = target(other).map(ModuleName::new);
             let mappable = kind != FieldKind::Unsupported;
             vec![FieldSchema {
                 options: listed_options(row),
                 target,
-                max_length,
+                max_length: max_length(other),
                 readable: mappable,
                 writable_on_create: mappable,
                 writable_on_update: mappable,
@@ -301,31 +301,32 @@ fn target(field_type: &str) -> Option<&'static str> {
     }
 }
 
-fn max_length(kind: FieldKind) -> Option<usize> {
-    match kind {
-        FieldKind::Text | FieldKind::Phone => Some(SHORT_TEXT),
-        FieldKind::LongText => Some(LONG_TEXT),
+/// Source: "Custom fields", lengths by type.
+fn max_length(field_type: &str) -> Option<usize> {
+    match field_type {
+        "varchar" | "varchar_auto" | "phone" => Some(SHORT_TEXT),
+        "text" => Some(LONG_TEXT),
         _ => None,
     }
 }
 
 /// A built-in field that the table does not know: to be read, not to be written.
 fn other_built_in(module: &Module, row: &wire::Field) -> Option<FieldSchema> {
-    let code = row.field_code.as_str();
+    let code = row.code.as_str();
     // Never in an answer that did not ask for it, and we know what may be asked for.
-    if row.is_optional_response_field && !module.optional.contains(&code) {
+    if row.optional && !module.optional.contains(&code) {
         return None;
     }
     let kind = match code {
         _ if code.ends_with("_time") => FieldKind::Timestamp,
-        _ => plain_kind(&row.field_type),
+        _ => plain_kind(&row.type_name),
     };
     Some(FieldSchema {
         options: listed_options(row),
         readable: kind != FieldKind::Unsupported,
         writable_on_create: false,
         writable_on_update: false,
-        ..field(code, row.field_name.as_str(), kind)
+        ..field(code, row.name.as_str(), kind)
     })
 }
 

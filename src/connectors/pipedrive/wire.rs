@@ -54,15 +54,20 @@ impl AdditionalData {
 /// A row of `GET /api/v2/{entity}Fields`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Field {
-    pub(super) field_name: String,
-    pub(super) field_code: String,
-    pub(super) field_type: String,
-    #[serde(default)]
-    pub(super) options: Option<Vec<FieldOption>>,
-    #[serde(default)]
-    pub(super) is_custom_field: bool,
-    #[serde(default)]
-    pub(super) is_optional_response_field: bool,
+    #[serde(rename = "field_name")]
+    pub(super) name: String,
+    /// A key of records, or 40 hexadecimal digits.
+    #[serde(rename = "field_code")]
+    pub(super) code: String,
+    #[serde(rename = "field_type")]
+    pub(super) type_name: String,
+    #[serde(default, rename = "options")]
+    pub(super) choices: Option<Vec<FieldOption>>,
+    #[serde(default, rename = "is_custom_field")]
+    pub(super) custom: bool,
+    /// In an answer only when asked for.
+    #[serde(default, rename = "is_optional_response_field")]
+    pub(super) optional: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

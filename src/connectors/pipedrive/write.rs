@@ -16,7 +16,7 @@ use super::record::{self, Keep};
 use super::schema::Shapes;
 use super::wire;
 
-/// Price of the one v1 call that clears what v2 cannot. Source: OpenAPI v1, `x-token-cost` of "Update a deal".
+/// Price of the one v1 call that clears what v2 cannot. Source: API v1 document, `x-token-cost` of "Update a deal".
 const CLEAR_UNITS: u64 = 10;
 const FIELD_LIST_UNITS: u64 = 10;
 const FIELD_CREATE_UNITS: u64 = 5;
@@ -142,7 +142,7 @@ impl Pipedrive {
             Ok(reply) => {
                 let field: wire::Field = serde_json::from_value(reply.data)
                     .map_err(|_| ErrorKind::ReplyLost("the new field does not decode".into()))?;
-                Ok(RemoteField::new(field.field_code))
+                Ok(RemoteField::new(field.code))
             }
             // Fields can be told by their names, so that a lost answer is no reason to make a second one.
             Err(ErrorKind::ReplyLost(reason)) => {
@@ -157,20 +157,19 @@ impl Pipedrive {
 
     async fn find_field(&self, path: &str, label: &str) -> Result<Option<RemoteField>, ErrorKind> {
         let fields: Vec<wire::Field> = self.client.get_all(path, FIELD_LIST_UNITS).await?;
-        let mut named =
-            fields.iter().filter(|field| field.is_custom_field && field.field_name == label);
+        let mut named = fields.iter().filter(|field| field.custom && field.name == label);
         match (named.next(), named.next()) {
             (None, _) => Ok(None),
-            (Some(field), None) if matches!(field.field_type.as_str(), "varchar" | "text") => {
-                Ok(Some(RemoteField::new(field.field_code.clone())))
+            (Some(field), None) if matches!(field.type_name.as_str(), "varchar" | "text") => {
+                Ok(Some(RemoteField::new(field.code.clone())))
             }
             (Some(field), None) => Err(ErrorKind::Misconfigured(format!(
                 "the field `{label}` holds {}, not text; rename it or choose another name",
-                field.field_type
+                field.type_name
             ))),
             (Some(first), Some(second)) => Err(ErrorKind::Misconfigured(format!(
                 "several fields are named `{label}`: {} and {}",
-                first.field_code, second.field_code
+                first.code, second.code
             ))),
         }
     }
