@@ -256,6 +256,8 @@ fn suggestion(message: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     #[test]
@@ -275,7 +277,7 @@ mod tests {
         for (case, tail) in cases {
             let found = parse("contact.toml", &format!("{head}{tail}")).unwrap_err();
             for diagnostic in found {
-                report.push_str(&format!("-- {case}\n{diagnostic}\n"));
+                let _ = write!(report, "-- {case}\n{diagnostic}\n");
             }
         }
 

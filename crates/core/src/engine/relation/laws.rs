@@ -48,9 +48,9 @@ pub(super) fn rule(relation: Relation) -> FieldRule {
 pub(super) fn options(open: bool) -> OptionMap {
     let pairs = [("A", "1"), ("B", "2"), ("C", "3")];
     let table = |flip: bool| -> BTreeMap<String, String> {
-        let pair = |(left, right): (&str, &str)| match flip {
-            true => (right.to_owned(), left.to_owned()),
-            false => (left.to_owned(), right.to_owned()),
+        let pair = |(left, right): (&str, &str)| {
+            let (from, to) = if flip { (right, left) } else { (left, right) };
+            (from.to_owned(), to.to_owned())
         };
         pairs.into_iter().map(pair).collect()
     };
