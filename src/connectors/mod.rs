@@ -203,14 +203,11 @@ pub trait Connector: Send + Sync {
     /// A module with its fields and options; reads may be cached for the connection's metadata lifetime.
     async fn describe(&self, module: &ModuleName) -> Result<ModuleSchema, ConnectorError>;
 
-<<<<<<< HEAD
     /// Takes a description kept from an earlier run, so that reads need not ask for it again. Knowing better, or
     /// needing none, a connector may ignore it.
     async fn remember(&self, _schema: &ModuleSchema) {}
-=======
     /// Drops cached metadata: the next [`Connector::describe`] asks the side again.
     fn forget_metadata(&self) {}
->>>>>>> zoho
 
     async fn users(&self) -> Result<Vec<User>, ConnectorError>;
 
