@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tracing::Instrument;
 use url::Url;
 
+use super::memory::Remembered;
 use super::pacing::{BudgetGate, Meter, Pace, Pacer, Weight};
 use super::retry::{self, Failure, Jitter, Policy};
 use super::{ConnectorError, Cost, ErrorKind};
@@ -144,6 +145,17 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer of an earlier process: its status, and no clock to compare with.
+    pub fn recalled(known: &Remembered) -> Self {
+        Self {
+            status: StatusCode::from_u16(known.status).unwrap_or_default(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            server_time: None,
+            received_at: known.at,
+        }
+    }
+
     /// Decodes the body.
     ///
     /// # Errors

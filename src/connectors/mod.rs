@@ -5,6 +5,7 @@
 //! decode is an error, never a default. Read this file, then `http.rs`, then one connector's `docs.md`.
 
 pub mod http;
+pub mod memory;
 pub mod pacing;
 pub mod pipedrive;
 pub mod retry;
@@ -203,9 +204,11 @@ pub trait Connector: Send + Sync {
     /// A module with its fields and options; reads may be cached for the connection's metadata lifetime.
     async fn describe(&self, module: &ModuleName) -> Result<ModuleSchema, ConnectorError>;
 
-    /// Takes a description kept from an earlier run, so that reads need not ask for it again. Knowing better, or
-    /// needing none, a connector may ignore it.
-    async fn remember(&self, _schema: &ModuleSchema) {}
+    /// Metadata answers worth keeping for the next process.
+    fn memory(&self) -> Option<&memory::Memory> {
+        None
+    }
+
     /// Drops cached metadata: the next [`Connector::describe`] asks the side again.
     fn forget_metadata(&self) {}
 

@@ -98,18 +98,6 @@ impl Pipedrive {
         self.fresh_shapes(module).await
     }
 
-    /// Takes a description that was kept from an earlier run.
-    pub(super) async fn know(&self, schema: &ModuleSchema) -> Result<(), ErrorKind> {
-        let module = Module::named(schema.module.as_str())?;
-        let shapes = Arc::new(Shapes::new(module, schema.clone()));
-        self.known
-            .lock()
-            .await
-            .entry(module.name)
-            .or_insert((chrono::DateTime::<chrono::Utc>::MIN_UTC, shapes));
-        Ok(())
-    }
-
     /// Modules that share field lists are forgotten together: leads use the deals'.
     pub(super) async fn forget(&self, module: &Module) {
         let mut known = self.known.lock().await;

@@ -35,6 +35,7 @@ use url::Url;
 use self::client::Client;
 use self::module::{FETCH_BATCH, MODULES, Module, PAGE};
 use self::schema::Shapes;
+use super::memory::Memory;
 use super::pacing::{Budget, BudgetGate, Pace, Window};
 use super::retry::Policy;
 use super::{
@@ -71,6 +72,8 @@ pub struct Settings {
     pub deletes_from_recents: bool,
     /// Seed of the pauses' jitter.
     pub seed: u64,
+    /// Metadata that earlier processes read.
+    pub memory: Arc<Memory>,
 }
 
 impl Settings {
@@ -114,6 +117,7 @@ impl Settings {
             metadata_cache: Some(Duration::from_hours(1)),
             deletes_from_recents: true,
             seed,
+            memory: Arc::new(Memory::new(Some(Duration::from_hours(1)))),
         }
     }
 
@@ -240,9 +244,12 @@ impl Connector for Pipedrive {
         Ok(shapes.schema.clone())
     }
 
-    async fn remember(&self, schema: &ModuleSchema) {
-        // A description of a module that is none of ours is of no use here.
-        let _ = self.know(schema).await;
+    fn memory(&self) -> Option<&Memory> {
+        Some(&self.settings.memory)
+    }
+
+    fn forget_metadata(&self) {
+        self.settings.memory.forget();
     }
 
     async fn users(&self) -> Result<Vec<User>, ConnectorError> {

@@ -15,6 +15,7 @@ use super::refusal::kind_of;
 use super::wire::Status;
 use crate::connectors::ErrorKind;
 use crate::connectors::http::{Answer, Http, Idempotence, Request, Verdict, judge_by_status};
+use crate::connectors::memory::{Memory, Remembered};
 use crate::connectors::pacing::Weight;
 
 /// Speaks to one organization.
@@ -22,6 +23,7 @@ pub(super) struct Client {
     pub(super) http: Arc<Http>,
     pub(super) tokens: Tokens,
     pub(super) version: String,
+    pub(super) memory: Arc<Memory>,
 }
 
 /// One call, without address and token.
@@ -82,6 +84,16 @@ impl Call {
         self
     }
 
+    /// Metadata is kept between processes; `None` for everything else.
+    fn memorable(&self) -> Option<String> {
+        let root = self.path.first().map(String::as_str);
+        let metadata =
+            self.method == Method::GET && matches!(root, Some("settings" | "users" | "org"));
+        let query: Vec<_> =
+            self.query.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        metadata.then(|| format!("{}?{}", self.path.join("/"), query.join("&")))
+    }
+
     fn idempotence(&self) -> Idempotence {
         if self.method == Method::GET { Idempotence::Read } else { Idempotence::Write }
     }
@@ -111,7 +123,19 @@ impl Client {
     /// # Errors
     /// What Zoho refuses the whole call with; rows that are refused one by one are in the reply.
     pub(super) fn call<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Result<Reply, ErrorKind>> {
-        self.call_with_token(call).boxed()
+        self.call_or_recall(call).boxed()
+    }
+
+    async fn call_or_recall(&self, call: &Call) -> Result<Reply, ErrorKind> {
+        let Some(key) = call.memorable() else { return self.call_with_token(call).await };
+        let now = self.http.clock().now();
+        if let Some(known) = self.memory.recall(&key, now) {
+            return Ok(Reply { answer: Answer::recalled(&known), body: known.body });
+        }
+        let reply = self.call_with_token(call).await?;
+        let status = reply.answer.status.as_u16();
+        self.memory.keep(&key, Remembered { at: now, status, body: reply.body.clone() });
+        Ok(reply)
     }
 
     async fn call_with_token(&self, call: &Call) -> Result<Reply, ErrorKind> {

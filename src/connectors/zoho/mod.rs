@@ -32,6 +32,7 @@ pub use codec::OptionForm;
 pub use hosts::{Hosts, Pinning, REGIONS, region_hosts};
 
 use super::http::{Http, HttpSettings};
+use super::memory::Memory;
 use super::pacing::{Budget, BudgetGate, Pace, Window};
 use super::{
     Account, Capabilities, Connector, ConnectorError, Cost, DeletedPage, ErrorKind, ListRequest,
@@ -81,6 +82,8 @@ pub struct Settings {
     pub page_rows: usize,
     /// Link to a record, with `{module}`, `{tab}` and `{id}`; else the data center's own pages.
     pub record_url: Option<String>,
+    /// Metadata that earlier processes read.
+    pub memory: Arc<Memory>,
 }
 
 impl Settings {
@@ -110,6 +113,7 @@ impl Settings {
             option_form: OptionForm::default(),
             page_rows: PAGE_ROWS,
             record_url: None,
+            memory: Arc::new(Memory::new(Some(Duration::from_hours(1)))),
         }
     }
 }
@@ -152,7 +156,12 @@ impl Zoho {
             settings.refresh_token.clone(),
             settings.api_url.clone(),
         );
-        let client = client::Client { http, tokens, version: settings.api_version.clone() };
+        let client = client::Client {
+            http,
+            tokens,
+            version: settings.api_version.clone(),
+            memory: Arc::clone(&settings.memory),
+        };
         Ok(Self { settings, client, cache: schema::Cache::default() })
     }
 
@@ -219,7 +228,12 @@ impl Connector for Zoho {
         Ok(metadata.schema.clone())
     }
 
+    fn memory(&self) -> Option<&Memory> {
+        Some(&self.settings.memory)
+    }
+
     fn forget_metadata(&self) {
+        self.settings.memory.forget();
         self.cache.forget();
     }
 
