@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::criteria::{Comparison, Operator, cell, known};
-use super::lists::seen;
+use super::lists::current;
 use super::oauth::Right;
 use super::refusal::{Answer, Refusal};
 use super::render::{Depth, Renderer};
@@ -40,7 +40,7 @@ pub(super) fn run(state: &State, request: &Request<'_>) -> Answer {
     let module = state.module(&query.module, 0)?;
     request.may_read(module)?;
     check(state, module, &query)?;
-    let table = seen(state, module, request);
+    let table = current(module);
     let mut rows = matching(state, module, &table, &query);
     let more = rows.len() > query.limit;
     rows.truncate(query.limit);

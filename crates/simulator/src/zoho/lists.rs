@@ -27,15 +27,17 @@ const GRAVE_DAYS: i64 = 120;
 
 /// The table as the call sees it: now, or as of a while ago under [`Fault::Stale`].
 pub(super) fn seen<'a>(state: &State, module: &'a Module, request: &Request<'_>) -> Cow<'a, Table> {
+    let Some(Fault::Stale { by }) = &request.call.fault else { return current(module) };
+    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    Cow::Owned(current(module).as_of(state.now().saturating_sub(by)))
+}
+
+/// The table as it is now: single records and COQL never lag.
+pub(super) fn current(module: &Module) -> Cow<'_, Table> {
     if module.rules.access == Access::Unseen {
-        return Cow::Owned(Table::default());
-    }
-    match &request.call.fault {
-        Some(Fault::Stale { by }) => {
-            let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-            Cow::Owned(module.table.as_of(state.now().saturating_sub(by)))
-        }
-        _ => Cow::Borrowed(&module.table),
+        Cow::Owned(Table::default())
+    } else {
+        Cow::Borrowed(&module.table)
     }
 }
 
@@ -131,8 +133,13 @@ pub(super) fn page(
             json!({ "limit": DISCRETE_ROWS }),
         ));
     }
-    let skipped = if tokened { 0 } else { (number - 1) * per_page };
-    let mut rows = selection.rows(table, mark.after).skip(skipped).peekable();
+    let counted = state.switches.tokens_count_rows;
+    let skipped = match tokened {
+        true if counted => usize::try_from(mark.served).unwrap_or(usize::MAX),
+        true => 0,
+        false => (number - 1) * per_page,
+    };
+    let mut rows = selection.rows(table, mark.after.filter(|_| !counted)).skip(skipped).peekable();
     let shown: Vec<_> = rows.by_ref().take(per_page).collect();
     let Some(last) = shown.last().map(|row| selection.place(row)) else {
         return Ok(Reply::empty(if selection.since.is_some() { 304 } else { 204 }));
@@ -171,7 +178,7 @@ pub(super) fn page(
 pub(super) fn single(state: &State, request: &Request<'_>, module: &str, id: &str) -> Answer {
     let module = state.module(module, 0)?;
     request.may_read(module)?;
-    let table = seen(state, module, request);
+    let table = current(module);
     let Some(id) = request.record(module, &table, id, 1)? else { return Ok(Reply::empty(204)) };
     let Some(row) = table.get(id) else { return Ok(Reply::empty(204)) };
     if request.since("if-modified-since")?.is_some_and(|since| seconds(row.modified) < since) {

@@ -8,7 +8,9 @@ use super::request::Request;
 use super::state::State;
 use super::times::ZoneClock;
 use super::transform::Tagging;
-use super::{actions, channels, coql, limits, lists, metadata, related, rows, search};
+use super::{
+    actions, channels, coql, fields, limits, lists, metadata, organisation, related, rows, search,
+};
 use crate::host::{Call, Reply};
 
 pub(super) fn answer(state: &mut State, call: &Call) -> Reply {
@@ -138,18 +140,18 @@ fn tagged(
 fn settings(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
     let method = request.call.method.as_str();
     match *rest {
-        ["org"] => only(method, "GET", || metadata::org(state, request)),
-        ["org", "currencies"] => only(method, "GET", || metadata::currencies(state, request)),
-        ["users"] => only(method, "GET", || metadata::users(state, request, None)),
-        ["users", id] => only(method, "GET", || metadata::users(state, request, Some(id))),
+        ["org"] => only(method, "GET", || organisation::org(state, request)),
+        ["org", "currencies"] => only(method, "GET", || organisation::currencies(state, request)),
+        ["users"] => only(method, "GET", || organisation::users(state, request, None)),
+        ["users", id] => only(method, "GET", || organisation::users(state, request, Some(id))),
         ["settings", "modules"] => only(method, "GET", || metadata::modules(state, request, None)),
         ["settings", "modules", name] => {
             only(method, "GET", || metadata::modules(state, request, Some(name)))
         }
-        ["settings", "fields"] if method == "POST" => metadata::create_fields(state, request),
-        ["settings", "fields"] => only(method, "GET", || metadata::fields(state, request, None)),
+        ["settings", "fields"] if method == "POST" => fields::create_fields(state, request),
+        ["settings", "fields"] => only(method, "GET", || fields::fields(state, request, None)),
         ["settings", "fields", id] => {
-            only(method, "GET", || metadata::fields(state, request, Some(id)))
+            only(method, "GET", || fields::fields(state, request, Some(id)))
         }
         ["settings", "layouts"] => only(method, "GET", || metadata::layouts(state, request)),
         ["settings", "recycle_bin"] if method == "DELETE" => {

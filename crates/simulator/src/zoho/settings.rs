@@ -190,6 +190,8 @@ pub struct Switches {
     pub stage_sets_probability: bool,
     /// The deleted feed ends after 2,000 rows.
     pub deleted_feed_ends: bool,
+    /// Page tokens count rows, so that rows shift between pages, rather than go on after the last row shown.
+    pub tokens_count_rows: bool,
     /// Currencies can be listed.
     pub currencies_enabled: bool,
     /// The search index knows changes after this time.
@@ -215,6 +217,7 @@ impl Default for Switches {
             merge_stamps: true,
             stage_sets_probability: true,
             deleted_feed_ends: true,
+            tokens_count_rows: false,
             currencies_enabled: false,
             index_lag: chrono::TimeDelta::zero(),
         }

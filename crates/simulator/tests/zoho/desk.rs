@@ -98,8 +98,8 @@ impl Desk {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                HeaderValue::from_str(value).unwrap(),
+                HeaderName::from_bytes(name.as_bytes()).expect("tests name headers well"),
+                HeaderValue::from_str(value).expect("tests send plain headers"),
             );
         }
         let path =
@@ -143,10 +143,11 @@ impl Answered {
 
     pub(crate) fn ids(&self) -> Vec<u64> {
         let rows = self.body["data"].as_array().cloned().unwrap_or_default();
-        rows.iter().map(|row| row["id"].as_str().unwrap().parse().unwrap()).collect()
+        let id = |row: &Value| row["id"].as_str().and_then(|id| id.parse().ok());
+        rows.iter().map(|row| id(row).expect("each row has an id")).collect()
     }
 }
 
 pub(crate) fn at(text: &str) -> DateTime<Utc> {
-    text.parse().unwrap()
+    text.parse().expect("tests write instants well")
 }
