@@ -68,7 +68,7 @@ fn check(state: &State, module: &Module, query: &Query) -> Result<(), Refusal> {
     if query.limit > MAX_LIMIT {
         return Err(over("limit", MAX_LIMIT));
     }
-    if query.offset + query.limit > MAX_ROWS {
+    if query.offset.saturating_add(query.limit) > MAX_ROWS {
         return Err(over("offset", MAX_ROWS));
     }
     let tests = query.test.comparisons();

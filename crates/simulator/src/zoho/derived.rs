@@ -70,7 +70,7 @@ fn call_duration(fields: &mut Map<String, Value>) -> Result<(), Refusal> {
     let parts = text
         .split_once(':')
         .and_then(|(big, small)| Some((big.parse::<u64>().ok()?, small.parse::<u64>().ok()?)));
-    let total = parts.map(|(big, small)| big * 60 + small);
+    let total = parts.and_then(|(big, small)| big.checked_mul(60)?.checked_add(small));
     match total {
         Some(total) if total > 0 => {
             fields.insert("Call_Duration_in_seconds".into(), total.into());

@@ -137,7 +137,7 @@ pub(super) fn page(
     let skipped = match tokened {
         true if counted => usize::try_from(mark.served).unwrap_or(usize::MAX),
         true => 0,
-        false => (number - 1) * per_page,
+        false => (number - 1).saturating_mul(per_page),
     };
     let mut rows = selection.rows(table, mark.after.filter(|_| !counted)).skip(skipped).peekable();
     let shown: Vec<_> = rows.by_ref().take(per_page).collect();
@@ -225,7 +225,7 @@ pub(super) fn deleted(state: &State, request: &Request<'_>, module: &str) -> Ans
         let kind = if permanent { "permanent" } else { "recycle" };
         (wanted == "all" || wanted == kind).then_some((grave, kind))
     });
-    let mut graves = graves.skip((page - 1) * per_page).peekable();
+    let mut graves = graves.skip((page - 1).saturating_mul(per_page)).peekable();
     let data: Vec<Value> = graves
         .by_ref()
         .take(per_page)

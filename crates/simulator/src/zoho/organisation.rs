@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fields::extend;
+use super::fields::{extend, named_module};
 use super::oauth::Right;
 use super::refusal::{Answer, Refusal};
 use super::request::Request;
@@ -138,4 +138,52 @@ pub(super) fn currencies(state: &State, request: &Request<'_>) -> Answer {
         "created_by": null, "modified_by": null,
     });
     Ok(Reply::json(200, &json!({ "currencies": [currency] })))
+}
+
+/// `GET /settings/roles`.
+pub(super) fn roles(state: &State, request: &Request<'_>) -> Answer {
+    request.access.require("settings", "roles", Right::Read)?;
+    let role = |name: &str, admin: bool, above: Value| {
+        json!({
+            "id": state.profile(admin), "name": name, "display_label": name, "reporting_to": above, "share_with_peers": admin,
+            "description": null, "forecast_manager": null, "created_by__s": null, "modified_by__s": null,
+            "created_time__s": null, "modified_time__s": null, "admin_user": admin, "portal_user__s": false,
+        })
+    };
+    let above = json!({ "name": "CEO", "id": state.profile(true) });
+    let roles = [role("CEO", true, Value::Null), role("Manager", false, above)];
+    Ok(Reply::json(200, &json!({ "roles": roles })))
+}
+
+/// `GET /settings/profiles`.
+pub(super) fn profiles(state: &State, request: &Request<'_>) -> Answer {
+    request.access.require("settings", "profiles", Right::Read)?;
+    let profile = |name: &str, admin: bool| {
+        json!({
+            "id": state.profile(admin), "name": name, "display_label": name, "custom": false, "type": "normal_profile",
+            "description": null, "created_by": null, "modified_by": null, "created_time": null, "modified_time": null,
+        })
+    };
+    Ok(Reply::json(
+        200,
+        &json!({ "profiles": [profile("Administrator", true), profile("Standard", false)] }),
+    ))
+}
+
+/// `GET /settings/tags?module=`.
+pub(super) fn tags(state: &State, request: &Request<'_>) -> Answer {
+    request.access.require("settings", "tags", Right::Read)?;
+    let module = named_module(state, request)?;
+    let tag = |(name, id): (&String, &u64)| {
+        json!({
+            "id": id.to_string(), "name": name, "color_code": null, "created_by": null, "modified_by": null,
+            "created_time": null, "modified_time": null,
+        })
+    };
+    let tags: Vec<Value> = module.tags.iter().map(tag).collect();
+    if tags.is_empty() {
+        return Ok(Reply::empty(204));
+    }
+    let info = json!({ "count": tags.len(), "allowed_count": 100 });
+    Ok(Reply::json(200, &json!({ "tags": tags, "info": info })))
 }

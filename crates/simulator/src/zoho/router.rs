@@ -167,6 +167,9 @@ fn settings(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
         ["settings", "recycle_bin", id] => {
             only(method, "DELETE", || actions::empty_bin(state, request, Some(id), Fate::Purge))
         }
+        ["settings", "roles"] => only(method, "GET", || organisation::roles(state, request)),
+        ["settings", "profiles"] => only(method, "GET", || organisation::profiles(state, request)),
+        ["settings", "tags"] => only(method, "GET", || organisation::tags(state, request)),
         ["settings", "pipeline"] => only(method, "GET", || metadata::pipeline(state, request)),
         ["settings", "related_lists"] => {
             only(method, "GET", || metadata::related_lists(state, request))
