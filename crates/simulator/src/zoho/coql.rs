@@ -99,7 +99,11 @@ fn check(state: &State, module: &Module, query: &Query) -> Result<(), Refusal> {
 /// Matches in order from the offset on, one more than the limit if there is one.
 fn matching<'a>(state: &State, module: &Module, table: &'a Table, query: &Query) -> Vec<&'a Row> {
     let wanted = query.limit + 1;
-    let holds = |row: &&Row| query.test.holds(state, module, row);
+    let hidden = |row: &Row| {
+        state.switches.coql_hides_converted
+            && row.fields.get("Converted__s") == Some(&Value::Bool(true))
+    };
+    let holds = |row: &&Row| !hidden(row) && query.test.holds(state, module, row);
     let (candidates, sorted) = candidates(table, query);
     let matches = candidates.filter(holds);
     if sorted {

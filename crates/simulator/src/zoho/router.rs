@@ -24,7 +24,7 @@ pub(super) fn answer(state: &mut State, call: &Call) -> Reply {
         }
         _ => Err(Refusal::wrong_url()),
     };
-    reply.unwrap_or_else(|refusal| refused(&refusal))
+    reply.unwrap_or_else(|refusal| refused(state, &refusal))
 }
 
 fn oauth(state: &mut State, call: &Call) -> Answer {
@@ -39,24 +39,33 @@ fn is_version(segment: &str) -> bool {
     matches!(segment, "v2" | "v2.1" | "v3" | "v4" | "v5" | "v6" | "v7" | "v8")
 }
 
-/// A failed precondition is answered as a row.
-fn refused(refusal: &Refusal) -> Reply {
-    if refusal.status == 412 {
-        return Reply::json(412, &json!({ "data": [refusal.object()] }));
+/// A failed precondition is answered as a row; two codes of authorization vary by switch.
+fn refused(state: &State, refusal: &Refusal) -> Reply {
+    match refusal.code {
+        "ALREADY_MODIFIED" => Reply::json(412, &json!({ "data": [refusal.object()] })),
+        "OAUTH_SCOPE_MISMATCH" => {
+            Reply::json(state.switches.scope_mismatch_status, &refusal.object())
+        }
+        "INVALID_TOKEN" if state.switches.invalid_token_is_failure => {
+            Refusal::new(401, "AUTHENTICATION_FAILURE", "Authentication failed", json!({})).reply()
+        }
+        _ => refusal.reply(),
     }
-    refusal.reply()
 }
 
 fn crm(state: &mut State, call: &Call, rest: &[&str]) -> Answer {
     let now = state.now();
     let access = state.tokens.caller(call, now)?;
     let body: Option<Value> = serde_json::from_slice(&call.body).ok();
-    let cost = limits::price(&call.method, rest, call.query("cvid").is_some(), body.as_ref());
+    let cost = match rest {
+        [_, "deleted"] => state.switches.deleted_feed_credits,
+        _ => limits::price(&call.method, rest, call.query("cvid").is_some(), body.as_ref()),
+    };
     let left = state.ledger.charge(now, cost)?;
     let zone = ZoneClock::new(state.zone(access.user));
     let mut request = Request { call, access, zone, body };
-    let reply =
-        route(state, &mut request, rest).unwrap_or_else(|refusal| refused(&refusal)).charged(cost);
+    let outcome = route(state, &mut request, rest);
+    let reply = outcome.unwrap_or_else(|refusal| refused(state, &refusal)).charged(cost);
     Ok(match left {
         Some(left) => reply.header("x-api-credits-remaining", left.to_string()),
         None => reply,
