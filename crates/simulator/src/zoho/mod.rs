@@ -9,6 +9,7 @@ mod accept;
 mod actions;
 mod automation;
 mod channels;
+mod columns;
 mod coql;
 mod criteria;
 mod defaults;
