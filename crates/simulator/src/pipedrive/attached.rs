@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
-use super::list;
 use super::page;
+use super::query;
 use super::refusal::Refusal;
 use super::render::tidy;
 use super::routes::{Ctx, Outcome};
@@ -45,7 +45,7 @@ pub(super) fn products(state: &mut State, ctx: &Ctx) -> Outcome {
 /// `GET /api/v2/deals/products?deal_ids=`
 pub(super) fn products_of_deals(state: &mut State, ctx: &Ctx) -> Outcome {
     ctx.allow(&["deal_ids", "cursor", "limit", "sort_by", "sort_direction"])?;
-    let deals = list::ids(ctx, "deal_ids")?
+    let deals = query::ids(ctx, "deal_ids")?
         .ok_or_else(|| Refusal::invalid("deal_ids", "Required field is missing"))?;
     page::of_values(state, ctx, sorted(ctx, rows_of(state, &deals)))
 }
@@ -180,7 +180,7 @@ pub(super) fn delete_product(state: &mut State, ctx: &Ctx) -> Outcome {
 pub(super) fn delete_products(state: &mut State, ctx: &Ctx) -> Outcome {
     ctx.allow(&["ids"])?;
     let deal = state.writable_record(ctx, Kind::Deal, ctx.id(0)?)?.id;
-    let wanted = list::ids(ctx, "ids")?;
+    let wanted = query::ids(ctx, "ids")?;
     let rows = rows_of(state, &[deal]);
     let held = rows
         .iter()
