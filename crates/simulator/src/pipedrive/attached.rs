@@ -83,6 +83,17 @@ impl State {
         Ok(id)
     }
 
+    /// The value that a deal's product rows add up to; `None` without rows.
+    pub(super) fn rows_value(&self, deal: i64) -> Option<Value> {
+        let rows = rows_of(self, &[deal]);
+        if !self.settings.switches.rows_set_value || rows.is_empty() {
+            return None;
+        }
+        let enabled = rows.iter().filter(|row| row["is_enabled"] == true);
+        let sum: f64 = enabled.filter_map(|row| row["sum"].as_f64()).sum();
+        Some(tidy((sum * 100.0).round() / 100.0))
+    }
+
     /// A deal's value follows its product rows.
     pub(super) fn recount_deal(&mut self, row: i64, by: &Actor, now: Millis) {
         let Some(deal) =
@@ -90,16 +101,10 @@ impl State {
         else {
             return;
         };
-        let rows = rows_of(self, &[deal]);
         let Some(record) = self.live(Kind::Deal, deal) else { return };
         let (mut body, custom) = (record.version.body.clone(), record.version.custom.clone());
-        if self.settings.switches.rows_set_value && !rows.is_empty() {
-            let sum: f64 = rows
-                .iter()
-                .filter(|row| row["is_enabled"] == true)
-                .filter_map(|row| row["sum"].as_f64())
-                .sum();
-            body.insert("value".into(), tidy((sum * 100.0).round() / 100.0));
+        if let Some(value) = self.rows_value(deal) {
+            body.insert("value".into(), value);
         }
         if self.settings.switches.rows_touch_deal {
             let noop = std::mem::replace(&mut self.settings.switches.noop_writes_count, true);

@@ -69,6 +69,17 @@ impl Pipedrive {
         edit(state, &by, kind(entity), id, &change);
     }
 
+    /// Changes many records alike, as the list view's bulk edit does.
+    pub fn edit_many(&self, entity: &str, ids: &[i64], change: Value) {
+        let state = &mut *self.state();
+        let by = state.web();
+        state.webhooks.bulk = true;
+        for id in ids {
+            edit(state, &by, kind(entity), *id, &change);
+        }
+        state.webhooks.bulk = false;
+    }
+
     /// Changes fields of a record as another user.
     pub fn edit_as(&self, user: i64, entity: &str, id: i64, change: Value) {
         let state = &mut *self.state();

@@ -108,6 +108,11 @@ impl State {
             body.insert("stage_change_time".into(), time::v2(now).into());
         }
         zero_value(body);
+        if given.body.contains_key("value")
+            && let Some(value) = int(body, "id").and_then(|id| self.rows_value(id))
+        {
+            body.insert("value".into(), value);
+        }
         if body["is_archived"] == true && text(body, "archive_time").is_empty() {
             body.insert("archive_time".into(), time::v1(now).into());
         }

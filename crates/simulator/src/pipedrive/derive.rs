@@ -90,8 +90,11 @@ impl State {
                 check_billing(body)
             }
             Kind::Note => {
+                let before = body.clone();
                 body.extend(given.body.clone());
-                body.insert("last_update_user_id".into(), by.user.into());
+                if *body != before {
+                    body.insert("last_update_user_id".into(), by.user.into());
+                }
                 check_note(body)
             }
             Kind::Lead => change_lead(body, given, now),
@@ -163,7 +166,7 @@ impl State {
             let currency = self.currency_of(by.user);
             body.insert("prices".into(), json!([{ "currency": currency, "price": 0, "cost": 0, "direct_cost": 0, "notes": "" }]));
         }
-        let id = self.table(Kind::Product).rows().last_key_value().map_or(0, |(id, _)| *id) + 1;
+        let id = self.table(Kind::Product).upcoming_id();
         tag_prices(body, id);
         check_billing(body)
     }

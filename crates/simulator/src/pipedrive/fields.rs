@@ -75,8 +75,12 @@ pub(super) fn built_in(contact_sync: bool) -> BTreeMap<Kind, Vec<Field>> {
             .chain(sync)
             .map(|column| {
                 next += 1;
-                let mut field =
-                    plain(next, column.key, column.name, schema::field_type(kind, column));
+                let mut field = plain(
+                    next,
+                    code_of(kind, column.key),
+                    column.name,
+                    schema::field_type(kind, column),
+                );
                 field.writable = column.access != Access::ReadOnly;
                 field.options = starting_options(kind, column.key);
                 field
@@ -90,6 +94,15 @@ pub(super) fn built_in(contact_sync: bool) -> BTreeMap<Kind, Vec<Field>> {
         all.insert(kind, fields);
     }
     all
+}
+
+/// The code in the Fields API: e-mails and phones go by other names there than in the entity.
+fn code_of(kind: Kind, key: &'static str) -> &'static str {
+    match (kind, key) {
+        (Kind::Person, "emails") => "email",
+        (Kind::Person, "phones") => "phone",
+        _ => key,
+    }
 }
 
 fn plain(id: i64, code: &str, name: &str, field_type: &str) -> Field {

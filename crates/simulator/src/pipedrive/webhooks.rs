@@ -71,6 +71,8 @@ pub(super) struct Webhooks {
     pub(super) last_id: i64,
     pub(super) queue: Vec<Delivery>,
     pub(super) trail: Option<Trail>,
+    /// Whether a bulk edit is going on.
+    pub(super) bulk: bool,
     pub(super) weather: WebhookWeather,
     dice: u64,
     /// Events given up: lost by the weather, by a ban, after the last attempt.
@@ -85,6 +87,7 @@ impl Webhooks {
             last_id: 90_000,
             queue,
             trail: None,
+            bulk: false,
             weather: WebhookWeather::default(),
             dice: seed | 1,
             lost: 0,
@@ -259,7 +262,7 @@ impl State {
         let source_type =
             if matches!(by.source, Source::App(_)) { "application" } else { "general" };
         json!({ "action": action, "entity": entity, "entity_id": id, "company_id": company.id.to_string(),
-            "correlation_id": correlation, "id": event, "is_bulk_edit": false, "timestamp": time::exact(now), "type": source_type,
+            "correlation_id": correlation, "id": event, "is_bulk_edit": self.webhooks.bulk, "timestamp": time::exact(now), "type": source_type,
             "user_id": by.user.to_string(), "version": "2.0", "change_source": by.source.word(), "attempt": 1,
             "host": format!("{}.pipedrive.com", company.domain), "permitted_user_ids": users })
     }

@@ -133,14 +133,18 @@ fn given_a_used_up_budget_when_called_then_429_until_midnight() {
     });
     let list = || desk.ask("GET /api/v2/persons", &Value::Null);
 
-    let (first, second, third) = (list(), list(), list());
+    let (first, second, third, fourth) = (list(), list(), list(), list());
     desk.pass(14 * 3_600);
     let tomorrow = list();
 
-    assert_eq!((first.status, second.status, third.status, tomorrow.status), (200, 200, 429, 200));
+    assert_eq!(
+        (first.status, second.status, third.status, fourth.status, tomorrow.status),
+        (200, 200, 200, 429, 200)
+    );
     assert_eq!(second.headers["x-daily-ratelimit-token-remaining"], "5");
-    assert!(!third.headers.contains_key("retry-after"));
-    let body: Value = serde_json::from_slice(&third.body).unwrap();
+    assert_eq!(fourth.headers["x-daily-ratelimit-token-remaining"], "0");
+    assert!(!fourth.headers.contains_key("retry-after"));
+    let body: Value = serde_json::from_slice(&fourth.body).unwrap();
     assert_eq!((&body["error"], &body["errorCode"]), (&json!("Request over limit"), &json!(429)));
 }
 

@@ -166,6 +166,7 @@ fn given_a_search_when_its_index_lags_then_it_finds_what_was_and_minds_case_wher
         ("/api/v2/persons/search?term=byron&fields=name".into(), 1),
         ("/api/v2/persons/search?term=byron&fields=name&exact_match=true".into(), 0),
         ("/api/v2/itemSearch?term=ext-42&item_types=person".into(), 1),
+        ("/api/v2/itemSearch/field?entity_type=person&field=email&term=Ada@Example.com".into(), 1),
     ];
 
     for (line, count) in cases {
@@ -192,6 +193,8 @@ fn given_product_rows_when_attached_then_they_set_the_deals_value() {
 
     assert_eq!((&row["data"]["sum"], &row["data"]["comments"]), (&json!(121.5), &json!("")));
     assert_eq!(desk.get("/api/v2/deals/1")["data"]["value"], 121.5);
+    let written = desk.ok("PATCH /api/v2/deals/1", &json!({ "value": 7 }));
+    assert_eq!(written["data"]["value"], 121.5, "the rows win");
     desk.ok("DELETE /api/v2/deals/1/products?ids=1", &Value::Null);
     assert_eq!(desk.get("/api/v2/deals/1/products")["data"], json!([]));
 }
