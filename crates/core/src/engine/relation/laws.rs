@@ -244,6 +244,22 @@ proptest! {
     }
 
     #[test]
+    fn given_a_status_and_a_checkbox_when_translated_then_the_laws_hold(
+        status in option("[A-E]"), ticked in flag()
+    ) {
+        let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+        let map = OptionMap {
+            to_right: [pair("A", "true"), pair("B", "false"), pair("C", "false")].into(),
+            to_left: [pair("true", "A"), pair("false", "B")].into(),
+            open: false,
+        };
+        let mirrored =
+            OptionMap { to_right: map.to_left.clone(), to_left: map.to_right.clone(), open: false };
+        check(Relation::Option { map }, &status, &ticked)?;
+        check(Relation::Option { map: mirrored }, &ticked, &status)?;
+    }
+
+    #[test]
     fn given_option_sets_when_translated_then_the_laws_hold(
         left in option_set("[A-E]"), right in option_set("[1-5]")
     ) {

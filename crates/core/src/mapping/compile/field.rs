@@ -14,7 +14,7 @@ use super::{Compiled, Compiler, did_you_mean, fingerprint};
 use crate::engine::expression;
 use crate::engine::relation::phone;
 use crate::model::mapping::{Derived, OptionMap};
-use crate::model::schema::{FieldKind, FieldSchema};
+use crate::model::schema::{FieldKind, FieldSchema, OptionSchema};
 use crate::model::{Direction, EntityName, FieldName, FieldRule, Pair, Relation, Side};
 
 /// How many names a warning lists before it only counts.
@@ -34,7 +34,7 @@ impl<'a> Compiler<'a> {
         let left = self.side_field(file, Side::Left);
         let right = self.side_field(file, Side::Right);
         let (Ok(left), Ok(right)) = (left, right) else { return None };
-        let schemas = Pair::new(left, right);
+        let schemas = Pair::new(left.map(with_flags), right.map(with_flags));
         let derived_to = self.derived_target(name, file, &schemas).ok()?;
         let direction = self.direction(&span, file, derived_to);
         let (relation, derived) = match (derived_to, &schemas.left, &schemas.right) {
@@ -472,6 +472,15 @@ impl<'a> Compiler<'a> {
             self.error(span, format!("`{key}` has no meaning for these fields' types"), None);
         }
     }
+}
+
+/// Gives a checkbox its two options, so that a status can meet it: `options = { "Completed" = "true" }`.
+fn with_flags(mut field: FieldSchema) -> FieldSchema {
+    if field.kind == FieldKind::Bool {
+        let flag = |text: &str| OptionSchema { id: text.into(), label: text.into(), parent: None };
+        field.options = vec![flag("true"), flag("false")];
+    }
+    field
 }
 
 /// Labels on the computed side, IDs on the target.
