@@ -10,6 +10,7 @@ use super::super::options::{
     IdPair, NoOption, find_option, find_user, full_label, option_map, user_map, users_by_email,
     without_partner,
 };
+use super::super::resolve::shown;
 use super::{Compiled, Compiler, did_you_mean, fingerprint};
 use crate::engine::expression;
 use crate::engine::relation::phone;
@@ -142,8 +143,8 @@ impl<'a> Compiler<'a> {
             let (left_kind, right_kind) = (kind_name(left.kind), kind_name(right.kind));
             let message = format!(
                 "`{}` ({left_kind}) and `{}` ({right_kind}) do not fit together{}",
-                left.name,
-                right.name,
+                shown(left),
+                shown(right),
                 form.map(|form| format!(" as `{}`", form.as_str())).unwrap_or_default()
             );
             self.error(file.form.as_ref().map_or(span.clone(), Spanned::span), message, None);
@@ -253,8 +254,8 @@ impl<'a> Compiler<'a> {
             let message = format!(
                 "{} of `{}` without a partner in `{}`: {}",
                 counted(missing.len(), "option"),
-                fields[side].name,
-                fields[side.other()].name,
+                shown(fields[side]),
+                shown(fields[side.other()]),
                 listed(&missing)
             );
             if let Some(options) = &file.options {
@@ -276,7 +277,7 @@ impl<'a> Compiler<'a> {
         let (message, help) = match find_option(field, written) {
             Ok(option) => return Some(option.id.clone()),
             Err(NoOption::Ambiguous(labels)) => (
-                format!("`{written}` names several options of `{}`", field.name),
+                format!("`{written}` names several options of `{}`", shown(field)),
                 Some(format!("write one of `{}`", labels.join("`, `"))),
             ),
             Err(NoOption::Unknown) => {
@@ -284,7 +285,7 @@ impl<'a> Compiler<'a> {
                 let known = labels.iter().map(String::as_str);
                 let help = did_you_mean(written, known)
                     .or_else(|| Some(format!("it has {}", listed(&labels))));
-                (format!("`{}` has no option `{written}`", field.name), help)
+                (format!("`{}` has no option `{written}`", shown(field)), help)
             }
         };
         self.error(name.span(), message, help);
@@ -437,7 +438,7 @@ impl<'a> Compiler<'a> {
             ) => self.relation(&span, file, form, &both, Direction::Both),
             Some(Form::Reference) | None => {
                 let message =
-                    format!("`{}` ({}) cannot be computed", schema.name, kind_name(schema.kind));
+                    format!("`{}` ({}) cannot be computed", shown(schema), kind_name(schema.kind));
                 self.error(span, message, None);
                 None
             }
