@@ -1,0 +1,3 @@
+//! The crate as a whole, over real HTTP against simulated sides.
+
+mod conformance;
