@@ -6,4 +6,5 @@
 
 pub mod engine;
 pub mod invariants;
+pub mod mapping;
 pub mod model;

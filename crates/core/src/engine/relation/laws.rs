@@ -48,9 +48,9 @@ pub(super) fn rule(relation: Relation) -> FieldRule {
 pub(super) fn options(open: bool) -> OptionMap {
     let pairs = [("A", "1"), ("B", "2"), ("C", "3")];
     let table = |flip: bool| -> BTreeMap<String, String> {
-        let pair = |(left, right): (&str, &str)| match flip {
-            true => (right.to_owned(), left.to_owned()),
-            false => (left.to_owned(), right.to_owned()),
+        let pair = |(left, right): (&str, &str)| {
+            let (from, to) = if flip { (right, left) } else { (left, right) };
+            (from.to_owned(), to.to_owned())
         };
         pairs.into_iter().map(pair).collect()
     };
@@ -241,6 +241,22 @@ proptest! {
     ) {
         check(Relation::Option { map: options(open) }, &left, &right)?;
         check(Relation::User { map: options(open) }, &left, &right)?;
+    }
+
+    #[test]
+    fn given_a_status_and_a_checkbox_when_translated_then_the_laws_hold(
+        status in option("[A-E]"), ticked in flag()
+    ) {
+        let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+        let map = OptionMap {
+            to_right: [pair("A", "true"), pair("B", "false"), pair("C", "false")].into(),
+            to_left: [pair("true", "A"), pair("false", "B")].into(),
+            open: false,
+        };
+        let mirrored =
+            OptionMap { to_right: map.to_left.clone(), to_left: map.to_right.clone(), open: false };
+        check(Relation::Option { map }, &status, &ticked)?;
+        check(Relation::Option { map: mirrored }, &ticked, &status)?;
     }
 
     #[test]
