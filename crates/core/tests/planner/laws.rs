@@ -309,7 +309,7 @@ fn mirror(step: &Step) -> Step {
 /// What a plan does, without IDs of links, seen from one side or the other.
 fn shape(plan: &Plan, mirrored: bool) -> (Vec<String>, Vec<String>) {
     let turn = |side: Side| if mirrored { side.other() } else { side };
-    let plain = |id: &crmsync_core::model::RecordId| {
+    let bare = |id: &crmsync_core::model::RecordId| {
         id.as_str().trim_start_matches(['l', 'r', '-']).to_owned()
     };
     let mut ops: Vec<_> = plan
@@ -318,24 +318,23 @@ fn shape(plan: &Plan, mirrored: bool) -> (Vec<String>, Vec<String>) {
         .chain(plan.guards.iter().flat_map(|trip| &trip.withheld))
         .map(|op| match &op.kind {
             OpKind::Update { side, id, changes, .. } => {
-                format!("update {:?} {} {:?}", turn(*side), plain(id), changes)
+                format!("update {:?} {} {:?}", turn(*side), bare(id), changes)
             }
             OpKind::Create { side, source, fields, .. } => {
-                format!("create {:?} {} {:?}", turn(*side), plain(source), fields)
+                format!("create {:?} {} {:?}", turn(*side), bare(source), fields)
             }
             OpKind::Delete { side, id, .. } | OpKind::Archive { side, id, .. } => {
-                format!("delete {:?} {}", turn(*side), plain(id))
+                format!("delete {:?} {}", turn(*side), bare(id))
             }
             OpKind::Link { ends, .. } => {
-                let (left, right) =
-                    (plain(&ends[turn(Side::Left)]), plain(&ends[turn(Side::Right)]));
+                let (left, right) = (bare(&ends[turn(Side::Left)]), bare(&ends[turn(Side::Right)]));
                 format!("link {left} {right}")
             }
             OpKind::Agree { fields, pinned } => {
                 format!("agree {pinned} {:?}", fields.keys().collect::<Vec<_>>())
             }
             OpKind::Relate { state, .. } => format!("relate {state:?} {}", op.code),
-            OpKind::Revive { side, id } => format!("revive {:?} {}", turn(*side), plain(id)),
+            OpKind::Revive { side, id } => format!("revive {:?} {}", turn(*side), bare(id)),
         })
         .collect();
     let mut rows: Vec<_> = plan
@@ -344,7 +343,7 @@ fn shape(plan: &Plan, mirrored: bool) -> (Vec<String>, Vec<String>) {
         .map(|row| {
             let winner = row.winner.map(turn);
             let (left, right) = (&row.records[turn(Side::Left)], &row.records[turn(Side::Right)]);
-            let ids = (left.as_ref().map(plain), right.as_ref().map(plain));
+            let ids = (left.as_ref().map(bare), right.as_ref().map(bare));
             let cluster = row.code == crmsync_core::model::Code::Ambiguous;
             format!(
                 "{:?} {} {:?} {winner:?} {:?}",

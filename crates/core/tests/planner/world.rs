@@ -335,7 +335,7 @@ impl World {
                 self.agree(&op.link, agreed, false);
             }
             OpKind::Create { side, source, fields, from } => {
-                self.make(op, *side, source, fields, from)
+                self.make(op, *side, source, fields, from);
             }
             OpKind::Update { side, id, changes, .. } => {
                 self.clock += 10;
@@ -347,10 +347,8 @@ impl World {
                     let old = seen.fields.insert(name.clone(), change.after.clone());
                     // I4: the plan knows every value that it overwrites.
                     assert_eq!(old.as_ref(), Some(&change.before));
-                    let (near, far) = match change.halfway {
-                        true => (change.before.clone(), change.source.clone()),
-                        false => (change.after.clone(), change.source.clone()),
-                    };
+                    let near = if change.halfway { &change.before } else { &change.after };
+                    let (near, far) = (near.clone(), change.source.clone());
                     let agreement = Agreement {
                         values: Pair::from_side(*side, near, far),
                         fingerprint: "1".to_owned(),
