@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use chrono::TimeDelta;
+use crmsync_core::engine::fields::payload_fingerprint;
 use crmsync_core::engine::normalize::{denormalize, normalize};
 use crmsync_core::model::mapping::WriteMode;
 use crmsync_core::model::plan::Change;
 use crmsync_core::model::row::{OpenRow, RowId, RowKind};
+use crmsync_core::model::state::SubjectKey;
 use crmsync_core::model::{
-    Code, Entity, EntityName, FieldName, LinkId, ModuleName, Observation, Op, OpKind, Pair, Plan, RecordId,
+    Code, Entity, EntityName, FieldName, LinkId, ModuleName, Observation, Op, OpKind, Pair, Plan, RecordId, RecordKey,
     RemoteField, RemoteRecord, Side, Value,
 };
 use futures_util::{StreamExt, stream};
@@ -42,9 +44,9 @@ pub struct Tally {
     /// Writes that no condition guarded against an edit between re-read and effect, and the longest such window.
     pub unguarded: u64,
     pub longest_window_ms: i64,
-    /// Links written in this pass.
+    /// Links written in this pass, and records whose create was refused.
     #[serde(skip)]
-    pub touched: BTreeSet<(EntityName, LinkId)>,
+    pub touched: BTreeSet<(EntityName, SubjectKey)>,
     /// Why a side was left, by side.
     pub paused: Pair<Option<String>>,
     #[serde(skip)]
@@ -387,13 +389,19 @@ impl<'a> Applier<'a> {
             created.insert(ready.op.link.clone(), written.id.clone());
         }
         let stored = |field: &FieldName| observed.as_ref().and_then(|observed| observed.fields.get(field));
-        let baseline = ready.values.iter().filter_map(|(field, intended)| {
+        let written_fields = ready.values.iter().filter_map(|(field, intended)| {
+            if let Some(halfway) = halfway(ready.op, field) {
+                return Some((field.clone(), (Pair::from_side(side, halfway.before.clone(), halfway.source.clone()), true)));
+            }
             let source = source_value(ready.op, field)?;
             let kept = stored(field).unwrap_or(intended);
             let pair = Pair::from_side(side, kept.clone(), source.clone());
             Some((field.clone(), (pair, kept != intended)))
         });
-        let baseline = baseline.collect();
+        let left_empty = left_empty(ready.op).into_iter().map(|(field, source)| {
+            (field.clone(), (Pair::from_side(side, Value::Empty, source.clone()), false))
+        });
+        let baseline = written_fields.chain(left_empty).collect();
         let keys = observed.as_ref().map(|_| Vec::new()).unwrap_or_default();
         Ending::Done {
             id: Some(written.id.clone()),
@@ -406,13 +414,15 @@ impl<'a> Applier<'a> {
     }
 
     fn ending_of(&self, entity: &Entity, ready: &Ready<'_>, error: &ConnectorError) -> Ending {
-        let fingerprint = crmsync_core::engine::plan::payload_fingerprint(ready.op);
-        let refused = |code, field, retry: TimeDelta| Ending::Refused {
-            code,
-            field,
-            message: error.kind.to_string(),
-            fingerprint: fingerprint.clone(),
-            retry_at: self.run.now() + retry,
+        let refused = |code, field: Option<FieldName>, retry: TimeDelta| {
+            let field = field.filter(|field| ready.values.contains_key(field));
+            Ending::Refused {
+                code,
+                fingerprint: refused_payload(ready.op, ready.intent.side, field.as_ref()),
+                field,
+                message: error.kind.to_string(),
+                retry_at: self.run.now() + retry,
+            }
         };
         let later = self.run.settings.quarantine_retry;
         match &error.kind {
@@ -450,12 +460,16 @@ impl<'a> Applier<'a> {
                         Kind::Delete | Kind::Archive => &mut tally.deleted,
                     };
                     counter[side] += 1;
-                    tally.touched.insert((ready.op.entity.clone(), ready.op.link.clone()));
+                    tally.touched.insert((ready.op.entity.clone(), SubjectKey::Link(ready.op.link.clone())));
                 }
                 Err(error) => match error.recovery() {
                     Recovery::Reread => tally.in_doubt += 1,
                     Recovery::Replan => tally.stale += 1,
-                    Recovery::Quarantine | Recovery::Redescribe => tally.failed += 1,
+                    Recovery::Quarantine | Recovery::Redescribe => {
+                        tally.failed += 1;
+                        // Without the refused field the rest of the record flows, in this run still.
+                        tally.touched.insert((ready.op.entity.clone(), subject(ready.op)));
+                    }
                     Recovery::Wait(_)
                     | Recovery::Pause
                     | Recovery::Backoff
@@ -653,6 +667,22 @@ fn local_commit(op: &Op) -> Commit {
     Commit { intent: None, op: op.clone(), ending }
 }
 
+/// What an op is about: its link, or the record that still has none.
+fn subject(op: &Op) -> SubjectKey {
+    match &op.kind {
+        OpKind::Create { side, source, .. } => {
+            SubjectKey::Record(RecordKey { entity: op.entity.clone(), side: side.other(), id: source.clone() })
+        }
+        OpKind::Update { .. }
+        | OpKind::Link { .. }
+        | OpKind::Delete { .. }
+        | OpKind::Archive { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => SubjectKey::Link(op.link.clone()),
+    }
+}
+
 /// The other side's value that a written value was made from.
 fn source_value<'o>(op: &'o Op, field: &FieldName) -> Option<&'o Value> {
     match &op.kind {
@@ -665,6 +695,54 @@ fn source_value<'o>(op: &'o Op, field: &FieldName) -> Option<&'o Value> {
         | OpKind::Relate { .. }
         | OpKind::Revive { .. } => None,
     }
+}
+
+/// The first of two writes of a merged value: see [`Change::halfway`].
+fn halfway<'o>(op: &'o Op, field: &FieldName) -> Option<&'o Change> {
+    match &op.kind {
+        OpKind::Update { changes, .. } => changes.get(field).filter(|change| change.halfway),
+        OpKind::Create { .. }
+        | OpKind::Link { .. }
+        | OpKind::Delete { .. }
+        | OpKind::Archive { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => None,
+    }
+}
+
+/// Fields that a create leaves unset because their source is empty: agreed as empty on both sides.
+fn left_empty(op: &Op) -> Vec<(&FieldName, &Value)> {
+    match &op.kind {
+        OpKind::Create { fields, from, .. } => {
+            from.iter().filter(|(field, _)| !fields.contains_key(*field)).collect()
+        }
+        OpKind::Update { .. }
+        | OpKind::Link { .. }
+        | OpKind::Delete { .. }
+        | OpKind::Archive { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => Vec::new(),
+    }
+}
+
+/// Fingerprint of a refused payload, as the planner will compute it again.
+pub(super) fn refused_payload(op: &Op, side: Side, field: Option<&FieldName>) -> String {
+    let values: BTreeMap<FieldName, Value> = match &op.kind {
+        OpKind::Create { fields, .. } => fields.clone(),
+        OpKind::Update { changes, .. } => {
+            changes.iter().map(|(name, change)| (name.clone(), change.after.clone())).collect()
+        }
+        OpKind::Link { .. }
+        | OpKind::Delete { .. }
+        | OpKind::Archive { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => BTreeMap::new(),
+    };
+    let one = field.and_then(|field| Some(BTreeMap::from([(field.clone(), values.get(field)?.clone())])));
+    payload_fingerprint(side, one.as_ref().unwrap_or(&values))
 }
 
 /// Whether the target still holds what the plan was made on.

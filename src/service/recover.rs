@@ -160,7 +160,7 @@ fn never_again(run: &RunContext<'_>, intent: &Intent) -> Ending {
         message: "the answer to this create was lost and the side has no external-ID field to find it by; \
                   link the record by hand, or choose `create` to make it again"
             .into(),
-        fingerprint: crmsync_core::engine::plan::payload_fingerprint(&intent.op),
+        fingerprint: super::apply::refused_payload(&intent.op, intent.side, None),
         retry_at: run.now() + TimeDelta::days(36_500),
     }
 }

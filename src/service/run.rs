@@ -236,6 +236,14 @@ async fn steps(
     Ok((plan, tally))
 }
 
+/// The same steps up to the plan, for a copy of the store that is thrown away afterwards.
+pub(super) async fn dry_run(run: &RunContext<'_>, store: &RouteStore) -> Result<Plan, ServiceError> {
+    let meta = store.meta().await?;
+    let scope = prepare(run, store, &meta).await?;
+    observe_all(run, store, &meta, &scope).await?;
+    Ok(plan_route(run, store, &meta, &scope).await?.plan)
+}
+
 /// Fingerprints, mode and what they force, before anything is read.
 async fn prepare(run: &RunContext<'_>, store: &RouteStore, meta: &RouteMeta) -> Result<Scope, ServiceError> {
     let scope = Scope::compare(run, meta)?;
@@ -312,9 +320,12 @@ fn approve(run: &RunContext<'_>, planned: Planned) -> (Plan, bool) {
         let by_hash = run.options.approve.as_deref() == Some(plan.hash.as_str());
         by_hash || run.options.ask.as_ref().is_some_and(|ask| ask(plan))
     };
-    let needs_approval = !planned.plan.guards.is_empty();
+    let needs_approval = planned.plan.guards.iter().any(|guard| !guard.withheld.is_empty());
     let approved = needs_approval && asked(&planned.plan);
-    let mut plan = if approved { planned.plan.approved() } else { planned.plan };
+    let mut plan = planned.plan;
+    if approved {
+        crmsync_core::engine::plan::approve(&mut plan, &run.route.entities);
+    }
     if let Some(only) = &run.options.only {
         plan.ops.retain(|op| only.ops.contains(op) || only.guards.iter().any(|guard| guard.withheld.contains(op)));
     }
@@ -341,7 +352,7 @@ async fn settle_passes(
             }
         }
         let keys: BTreeMap<EntityName, Vec<SubjectKey>> = touched.into_iter().fold(BTreeMap::new(), |mut all, key| {
-            all.entry(key.0).or_insert_with(Vec::new).push(SubjectKey::Link(key.1));
+            all.entry(key.0).or_insert_with(Vec::new).push(key.1);
             all
         });
         let planned = super::planning::plan_subjects(run, store, meta, scope, &keys).await?;
@@ -366,7 +377,7 @@ async fn finish_meta(
         meta.last_full = Some(run.now());
     }
     for entity in run.entities() {
-        let withheld = plan.guards.iter().any(|guard| guard.entity == entity.name);
+        let withheld = plan.guards.iter().any(|guard| guard.entity == entity.name && !guard.withheld.is_empty());
         if !withheld || approved {
             meta.scope.insert(entity.name.clone(), scope.fingerprints[&entity.name].clone());
             if !meta.approved.contains(&entity.name) {
@@ -393,7 +404,7 @@ async fn keep_lease(run: &RunContext<'_>, store: &RouteStore) -> StoreError {
 fn exit_of(plan: &Plan, tally: &Tally, open_rows: u64) -> Exit {
     if let Some(paused) = tally.paused_exit() {
         paused
-    } else if !plan.guards.is_empty() {
+    } else if plan.guards.iter().any(|guard| !guard.withheld.is_empty()) {
         Exit::Guard
     } else if open_rows > 0 || tally.failed > 0 || tally.in_doubt > 0 {
         Exit::Open

@@ -5,4 +5,5 @@
 //! no client and no ORM, and its `Cargo.toml` is the proof.
 
 pub mod engine;
+pub mod mapping;
 pub mod model;

@@ -1,7 +1,18 @@
 //! Verbs: pure decisions from observations to a plan. Read `normalize`, `matching`, `merge`, then `plan`.
 
+mod create;
 pub mod expression;
+pub mod fields;
 pub mod filter;
+pub mod guard;
 pub mod match_key;
+pub mod matching;
+pub mod merge;
 pub mod normalize;
+pub mod plan;
+mod reconcile;
 pub mod relation;
+pub mod report;
+mod rows;
+
+pub use fields::payload_fingerprint;

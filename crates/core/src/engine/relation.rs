@@ -4,7 +4,11 @@
 //! side must store to agree with the other. The laws N1 and B1 to B3 are at the end of `relation/laws.rs`.
 
 mod address;
+#[cfg(test)]
+mod cases;
 mod choice;
+#[cfg(test)]
+mod laws;
 mod moment;
 mod number;
 pub mod phone;

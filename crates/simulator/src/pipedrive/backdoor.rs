@@ -101,6 +101,21 @@ impl Pipedrive {
         state.restore(kind(entity), id, &by, now)
     }
 
+    /// Merges `loser` into `survivor`; false when one of them is not there.
+    pub fn merge(&self, entity: &str, loser: i64, survivor: i64) -> bool {
+        let state = &mut *self.state();
+        let (by, now) = (state.web(), state.now());
+        state.merge(kind(entity), loser, survivor, &by, now)
+    }
+
+    /// Saves a filter that wants these values in these built-in fields, and answers its id.
+    pub fn add_filter(&self, wanted: &[(&'static str, Value)]) -> i64 {
+        let filters = &mut self.state().shelf.filters;
+        let id = filters.last_key_value().map_or(1, |(id, _)| id + 1);
+        filters.insert(id, wanted.to_vec());
+        id
+    }
+
     /// Archives a deal or a lead.
     pub fn archive(&self, entity: &str, id: i64) {
         self.edit(entity, id, serde_json::json!({ "is_archived": true }));
@@ -165,7 +180,10 @@ impl Pipedrive {
     pub fn add_user(&self, name: &str, email: &str, time_zone: &str) -> i64 {
         let state = &mut *self.state();
         let now = state.now();
-        state.add_user(name, email, time_zone, false, now)
+        let by = state.web();
+        let id = state.add_user(name, email, time_zone, false, now);
+        state.announce_user(id, "create", &Value::Null, &by, now);
+        id
     }
 
     /// Makes a user an admin, or an ordinary one.
@@ -186,9 +204,11 @@ impl Pipedrive {
     pub fn deactivate_user(&self, user: i64) {
         let state = &mut *self.state();
         let now = state.now();
+        let by = state.web();
         if let Some(user) = state.users.get_mut(&user) {
             (user.active, user.modified) = (false, now);
         }
+        state.announce_user(user, "change", &serde_json::json!({ "active_flag": true }), &by, now);
     }
 
     /// The first user's API token.
@@ -277,6 +297,15 @@ impl Pipedrive {
     ) {
         let automation = Automation { kind: kind(entity), after, script: Box::new(script) };
         self.state().rules.automations.push(automation);
+    }
+
+    /// Refuses API writes of a record with 403 until [`Pipedrive::unlock`].
+    pub fn lock(&self, entity: &str, id: i64) {
+        self.state().rules.locked.insert((kind(entity), id));
+    }
+
+    pub fn unlock(&self, entity: &str, id: i64) {
+        self.state().rules.locked.remove(&(kind(entity), id));
     }
 
     /// Takes back truncations, refused values and automations.

@@ -1,6 +1,6 @@
 //! Server rules a test switches on: lost rights, silent truncation, refused options, automations, late rows.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::TimeDelta;
 use serde_json::{Map, Value};
@@ -43,8 +43,8 @@ pub(super) struct Rules {
     pub(super) lengths: BTreeMap<(Kind, String), usize>,
     /// Values a field refuses.
     pub(super) refused: Vec<(Kind, String, Value)>,
-    /// Kinds whose writes are refused as locked.
-    pub(super) locked: Vec<(Kind, i64)>,
+    /// Records that only the web UI can write.
+    pub(super) locked: BTreeSet<(Kind, i64)>,
     pub(super) automations: Vec<Automation>,
     due: VecDeque<(Millis, usize, Kind, i64)>,
     late: Option<LateRows>,

@@ -17,6 +17,8 @@ pub(super) struct Shelf {
     pub(super) currencies: Vec<Value>,
     pub(super) activity_types: Vec<Value>,
     pub(super) lead_labels: Vec<Value>,
+    /// Finished conversions by id.
+    pub(super) conversions: BTreeMap<String, Value>,
     /// Saved filters by id: conditions of equality.
     pub(super) filters: BTreeMap<i64, Vec<(&'static str, Value)>>,
 }
@@ -57,7 +59,7 @@ impl Shelf {
             currencies: currencies.collect(),
             activity_types: types.collect(),
             lead_labels: labels.collect(),
-            filters: BTreeMap::new(),
+            ..Self::default()
         }
     }
 

@@ -274,7 +274,7 @@ impl Request<'_> {
         for id in ids {
             match self.external(module) {
                 Some(field) => {
-                    found.extend(module.table.holding(&field, &id.into()).into_iter().flatten())
+                    found.extend(module.table.holding(&field, &id.into()).into_iter().flatten());
                 }
                 None => {
                     found.insert(id.parse().map_err(|_| Refusal::invalid_param("ids"))?);

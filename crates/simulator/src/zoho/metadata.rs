@@ -33,7 +33,7 @@ fn module_object(state: &State, module: &Module, at: usize) -> Value {
     json!({
         "id": module.id.to_string(),
         "api_name": module.api_name,
-        "module_name": module.module_name,
+        "module_name": module.tab,
         "singular_label": module.singular,
         "plural_label": module.plural,
         "actual_singular_label": module.singular,
@@ -90,7 +90,7 @@ pub(super) fn fields(state: &State, request: &Request<'_>, id: Option<&str>) -> 
 
 fn named_module<'a>(state: &'a State, request: &Request<'_>) -> Result<&'a Module, Refusal> {
     let name = request.call.query("module").ok_or_else(|| Refusal::param_missing("module"))?;
-    let invalid = |_| {
+    let invalid = || {
         Refusal::new(
             400,
             "INVALID_MODULE",
@@ -100,7 +100,7 @@ fn named_module<'a>(state: &'a State, request: &Request<'_>) -> Result<&'a Modul
     };
     state
         .module(name, 0)
-        .map_err(|refusal| if refusal.code == "INVALID_MODULE" { invalid(()) } else { refusal })
+        .map_err(|refusal| if refusal.code == "INVALID_MODULE" { invalid() } else { refusal })
 }
 
 fn field_object(state: &State, request: &Request<'_>, module: &Module, field: &Field) -> Value {
@@ -199,20 +199,25 @@ fn field_profiles(state: &State) -> Value {
 }
 
 fn decimals(kind: FieldType) -> Value {
-    match kind {
-        FieldType::Currency => 2.into(),
-        FieldType::Double => 9.into(),
-        _ => Value::Null,
+    if kind == FieldType::Currency {
+        2.into()
+    } else if kind == FieldType::Double {
+        9.into()
+    } else {
+        Value::Null
     }
 }
 
 fn textarea(kind: FieldType) -> Value {
-    match kind {
-        FieldType::SmallText => json!({ "type": "small" }),
-        FieldType::LargeText => json!({ "type": "large" }),
-        FieldType::RichText => json!({ "type": "rich_text" }),
-        _ => Value::Null,
-    }
+    let sizes = [
+        (FieldType::SmallText, "small"),
+        (FieldType::LargeText, "large"),
+        (FieldType::RichText, "rich_text"),
+    ];
+    sizes
+        .into_iter()
+        .find(|(size, _)| *size == kind)
+        .map_or(Value::Null, |(_, name)| json!({ "type": name }))
 }
 
 fn lookup(state: &State, field: &Field) -> Value {
@@ -310,7 +315,7 @@ fn create_field(
     let api_name: String =
         label.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     let mut field = Field::new(&api_name, kind);
-    field.label = label.to_owned();
+    label.clone_into(&mut field.label);
     field.length = row
         .get("length")
         .and_then(Value::as_u64)
@@ -486,10 +491,9 @@ pub(super) fn users(state: &State, request: &Request<'_>, id: Option<&str>) -> A
     let ids: Option<Vec<&str>> =
         id.or_else(|| request.call.query("ids")).map(|ids| ids.split(',').collect());
     let admits = |user: &super::User| match kind {
-        "AllUsers" => !user.deleted,
+        "AllUsers" | "ConfirmedUsers" => !user.deleted,
         "ActiveUsers" | "ActiveConfirmedUsers" => user.is_active(),
         "DeactiveUsers" => !user.active && !user.deleted,
-        "ConfirmedUsers" => !user.deleted,
         "DeletedUsers" => user.deleted,
         "AdminUsers" | "ActiveConfirmedAdmins" => user.is_active() && user.admin,
         "CurrentUser" => user.id == caller,

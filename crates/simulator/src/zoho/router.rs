@@ -2,15 +2,16 @@
 
 use serde_json::{Value, json};
 
+use super::actions::Fate;
 use super::refusal::{Answer, Refusal};
 use super::request::Request;
 use super::state::State;
 use super::times::ZoneClock;
-use super::{limits, lists, metadata, related, rows};
+use super::transform::Tagging;
+use super::{actions, channels, coql, limits, lists, metadata, related, rows, search};
 use crate::host::{Call, Reply};
 
 pub(super) fn answer(state: &mut State, call: &Call) -> Reply {
-    state.run_automations();
     let segments = call.segments();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let reply = match segments[..] {
@@ -21,7 +22,6 @@ pub(super) fn answer(state: &mut State, call: &Call) -> Reply {
         }
         _ => Err(Refusal::wrong_url()),
     };
-    state.run_automations();
     reply.unwrap_or_else(|refusal| refused(&refusal))
 }
 
@@ -52,19 +52,21 @@ fn crm(state: &mut State, call: &Call, rest: &[&str]) -> Answer {
     let cost = limits::price(&call.method, rest, call.query("cvid").is_some(), body.as_ref());
     let left = state.ledger.charge(now, cost)?;
     let zone = ZoneClock::new(state.zone(access.user));
-    let request = Request { call, access, zone, body };
+    let mut request = Request { call, access, zone, body };
     let reply =
-        route(state, &request, rest).unwrap_or_else(|refusal| refused(&refusal)).charged(cost);
+        route(state, &mut request, rest).unwrap_or_else(|refusal| refused(&refusal)).charged(cost);
     Ok(match left {
         Some(left) => reply.header("x-api-credits-remaining", left.to_string()),
         None => reply,
     })
 }
 
-fn route(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
+fn route(state: &mut State, request: &mut Request<'_>, rest: &[&str]) -> Answer {
     let method = request.call.method.as_str();
     match *rest {
-        ["org", ..] | ["users", ..] | ["settings", ..] => settings(state, request, rest),
+        ["org" | "users" | "settings", ..] => settings(state, request, rest),
+        ["actions", "watch"] => channels::watch(state, request),
+        ["coql"] => only(method, "POST", || coql::run(state, request)),
         [module] => match method {
             "GET" => lists::list(state, request, module),
             "POST" => rows::insert(state, request, module),
@@ -72,6 +74,10 @@ fn route(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
             "DELETE" => rows::delete(state, request, module, None),
             _ => Err(Refusal::wrong_verb()),
         },
+        [module, "search"] => only(method, "GET", || search::search(state, request, module)),
+        [module, "actions", "count"] => {
+            only(method, "GET", || search::count(state, request, module))
+        }
         [module, "deleted"] => only(method, "GET", || lists::deleted(state, request, module)),
         [module, "upsert"] => only(method, "POST", || rows::upsert(state, request, module)),
         [module, id] => match method {
@@ -80,9 +86,51 @@ fn route(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
             "DELETE" => rows::delete(state, request, module, Some(id)),
             _ => Err(Refusal::wrong_verb()),
         },
+        ["Leads", id, "actions", "convert"] => {
+            only(method, "POST", || actions::convert(state, request, id))
+        }
+        [module, "actions", "fetch_full_data"] => {
+            only(method, "GET", || actions::full_data(state, request, module, None))
+        }
+        [module, "actions", action] => {
+            only(method, "POST", || tagged(state, request, module, None, action))
+        }
+        [module, id, "actions", "merge"] => {
+            only(method, "POST", || actions::merge(state, request, module, id))
+        }
+        [module, id, "actions", "clone"] => {
+            only(method, "POST", || actions::clone(state, request, module, id))
+        }
+        [module, id, "actions", "fetch_full_data"] => {
+            only(method, "GET", || actions::full_data(state, request, module, Some(id)))
+        }
+        [module, id, "actions", action] => {
+            only(method, "POST", || tagged(state, request, module, Some(id), action))
+        }
+        [module, id, "__timeline"] => {
+            only(method, "GET", || actions::timeline(state, request, module, id))
+        }
+        [module, id, "Notes"] if method != "GET" => {
+            related::write_notes(state, request, module, id, None)
+        }
+        [module, id, "Notes", note] => related::write_notes(state, request, module, id, Some(note)),
         [module, id, list] => {
             only(method, "GET", || related::list(state, request, module, id, list))
         }
+        _ => Err(Refusal::wrong_url()),
+    }
+}
+
+fn tagged(
+    state: &mut State,
+    request: &Request<'_>,
+    module: &str,
+    id: Option<&str>,
+    action: &str,
+) -> Answer {
+    match action {
+        "add_tags" => actions::tags(state, request, module, id, Tagging::Add),
+        "remove_tags" => actions::tags(state, request, module, id, Tagging::Remove),
         _ => Err(Refusal::wrong_url()),
     }
 }
@@ -104,6 +152,19 @@ fn settings(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
             only(method, "GET", || metadata::fields(state, request, Some(id)))
         }
         ["settings", "layouts"] => only(method, "GET", || metadata::layouts(state, request)),
+        ["settings", "recycle_bin"] if method == "DELETE" => {
+            actions::empty_bin(state, request, None, Fate::Purge)
+        }
+        ["settings", "recycle_bin"] => only(method, "GET", || actions::bin(state, request)),
+        ["settings", "recycle_bin", "actions", "restore"] => {
+            only(method, "POST", || actions::empty_bin(state, request, None, Fate::Restore))
+        }
+        ["settings", "recycle_bin", id, "actions", "restore"] => {
+            only(method, "POST", || actions::empty_bin(state, request, Some(id), Fate::Restore))
+        }
+        ["settings", "recycle_bin", id] => {
+            only(method, "DELETE", || actions::empty_bin(state, request, Some(id), Fate::Purge))
+        }
         ["settings", "pipeline"] => only(method, "GET", || metadata::pipeline(state, request)),
         ["settings", "related_lists"] => {
             only(method, "GET", || metadata::related_lists(state, request))

@@ -163,9 +163,26 @@ impl State {
         changed: Vec<String>,
         actor: Actor,
     ) {
+        if module == "Notes" && operation != Operation::Delete && self.switches.notes_stamp_parent {
+            self.stamp_parent(id, actor.user);
+        }
         self.watches.note(Event { module: module.into(), id, operation, changed });
         if actor.workflows && operation != Operation::Delete {
             self.schedule_automations(module, id);
+        }
+    }
+
+    /// Moves the `Modified_Time` of the record a note belongs to.
+    fn stamp_parent(&mut self, note: u64, by: u64) {
+        let parent = self.table("Notes").and_then(|notes| notes.get(note)?.fields.get("Parent_Id"));
+        let named = parent.and_then(|parent| {
+            Some((parent.pointer("/module/api_name")?.as_str()?, super::table::id_of(parent)?))
+        });
+        let Some((module, id)) = named.map(|(module, id)| (module.to_owned(), id)) else { return };
+        if let Some(fields) =
+            self.table(&module).and_then(|table| table.get(id)).map(|row| row.fields.clone())
+        {
+            self.store(&module, id, fields, by);
         }
     }
 

@@ -1,5 +1,8 @@
 //! Pipedrive, asked in process: calls and answers, a file a subject.
 
+mod access;
+mod events;
+mod feeds;
 mod reading;
 mod writing;
 
