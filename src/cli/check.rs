@@ -63,7 +63,8 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
 fn show(proof: &Proof) -> String {
     let verdict = if proof.ok { "ok  " } else { "fail" };
     let head = format!("{verdict} {}: {}\n", proof.subject, proof.message);
-    let notes: String = proof.warnings.iter().map(|warning| format!("       {warning}\n")).collect();
+    let notes: String =
+        proof.warnings.iter().map(|warning| format!("       {warning}\n")).collect();
     head + &notes
 }
 
@@ -77,7 +78,9 @@ async fn store(context: &Context, config: &Config) -> Result<(String, Vec<String
             operations::store_key(key)?;
             Vec::new()
         }
-        None => vec!["no [store] key: sign-ins cannot be stored; crmsync init makes one".to_owned()],
+        None => {
+            vec!["no [store] key: sign-ins cannot be stored; crmsync init makes one".to_owned()]
+        }
     };
     Ok(("opens".to_owned(), key))
 }

@@ -163,7 +163,8 @@ fn format(context: &Context, args: &args::Export) -> Result<Format, Failure> {
     if let Some(format) = args.format {
         return Ok(format);
     }
-    let ending = args.output.as_ref().and_then(|path| path.extension()).map(|it| it.to_string_lossy());
+    let ending =
+        args.output.as_ref().and_then(|path| path.extension()).map(|it| it.to_string_lossy());
     match ending.as_deref() {
         None if context.output.json => Ok(Format::Json),
         None | Some("csv") => Ok(Format::Csv),
@@ -313,10 +314,12 @@ fn suits(
             Err("this row is about a value; write left, right, value or pin".into())
         }
         (Choice::Left | Choice::Right | Choice::Value { .. } | Choice::Pin, RowKind::Match) => {
-            Err("this row asks which records belong together; write link:ID, create or ignore".into())
+            Err("this row asks which records belong together; write link:ID, create or ignore"
+                .into())
         }
-        (_, RowKind::Quarantine) => {
-            Err("a side refused this; correct it there or in the mapping, then crmsync failures retry".into())
-        }
+        (_, RowKind::Quarantine) => Err(
+            "a side refused this; correct it there or in the mapping, then crmsync failures retry"
+                .into(),
+        ),
     }
 }

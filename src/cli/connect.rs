@@ -41,7 +41,9 @@ pub(super) async fn run(context: &Context, args: &Connect) -> Result<Exit, Failu
         return print_scopes(context, connection, &modules);
     }
     let missing_scopes = match connection {
-        Connection::Zoho(zoho) => sign_in_zoho(context, &config, name, zoho, args, &modules).await?,
+        Connection::Zoho(zoho) => {
+            sign_in_zoho(context, &config, name, zoho, args, &modules).await?
+        }
         Connection::Pipedrive(pipedrive) => {
             refuse_code(args, pipedrive)?;
             Vec::new()
@@ -194,13 +196,15 @@ async fn sign_in_zoho(
         (None, Some(_)) => return Ok(Vec::new()),
         (None, None) => ask_for_code(&needed)?,
     };
-    let grant = operations::exchange(context, config, name, zoho, &code).await?;
+    let grant = operations::exchange(context, name, zoho, &code).await?;
     operations::keep_grant(context, config, name, &grant).await?;
     Ok(needed.into_iter().filter(|scope| !covers(&grant.scopes, scope)).collect())
 }
 
 fn ask_for_code(scopes: &[String]) -> Result<SecretString, Failure> {
-    note("Open https://api-console.zoho.com (your region's), Self Client, Generate Code, with these scopes:");
+    note(
+        "Open https://api-console.zoho.com (your region's), Self Client, Generate Code, with these scopes:",
+    );
     note(&format!("  {}", scopes.join(",")));
     note("Paste the code here (it is good for minutes, and once):");
     let mut code = String::new();
@@ -255,7 +259,8 @@ mod tests {
 
         let scopes = pipedrive_scopes(&modules);
 
-        let expected = ["admin", "base", "contacts:full", "deals:full", "search:read", "users:read"];
+        let expected =
+            ["admin", "base", "contacts:full", "deals:full", "search:read", "users:read"];
         assert_eq!(scopes, expected);
     }
 }

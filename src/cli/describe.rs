@@ -4,7 +4,7 @@ use crmsync_core::model::ModuleName;
 use crmsync_core::model::schema::{FieldSchema, ModuleSchema};
 use serde::Serialize;
 
-use super::args::{Describe, ModuleTarget};
+use super::args::Describe;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::operations;
@@ -18,16 +18,15 @@ struct Module {
 
 pub(super) async fn run(context: &Context, args: &Describe) -> Result<Exit, Failure> {
     let config = context.config()?;
+    let connector = operations::connector(context, &config, &args.connection).await?;
     if args.refresh {
-        operations::forget_metadata(context, &config, &args.connection).await?;
+        connector.forget_metadata();
     }
     if let Some(module) = &args.module {
-        let target = ModuleTarget { connection: args.connection.clone(), module: module.clone() };
-        let schema = operations::schema(context, &config, &target).await?;
+        let schema = operations::schema(connector.as_ref(), &args.connection, module).await?;
         context.output.result(&schema, || show(&schema, &context.output))?;
         return Ok(Exit::Clean);
     }
-    let connector = operations::connector(context, &config, &args.connection).await?;
     let modules: Vec<_> = connector
         .modules()
         .await?

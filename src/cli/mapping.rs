@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crmsync_core::mapping::{self, Diagnostic, Severity};
+use crmsync_core::mapping::{self, Diagnostic, MappingFile, Severity};
 use crmsync_core::model::EntityName;
+use crmsync_core::model::schema::ModuleSchema;
 
 use super::args;
 use super::context::Context;
@@ -30,22 +31,32 @@ pub(super) async fn run(context: &Context, args: &args::Mapping) -> Result<Exit,
 
 async fn new(context: &Context, args: &args::MappingNew) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let left = operations::schema(context, &config, &args.left).await?;
-    let right = operations::schema(context, &config, &args.right).await?;
+    let left = schema(context, &config, &args.left).await?;
+    let right = schema(context, &config, &args.right).await?;
     let entity = args.entity.clone().unwrap_or_else(|| singular(&args.left.module));
     let text = mapping::draft(&EntityName::new(entity), &left, &right);
     let Some(path) = &args.output else {
         context.output.raw(&text)?;
         return Ok(Exit::Clean);
     };
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| {
-        Failure::config(format!("cannot write {}: {error}", path.display()))
-            .help("an existing file is never overwritten")
-    })?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(|error| {
+            Failure::config(format!("cannot write {}: {error}", path.display()))
+                .help("an existing file is never overwritten")
+        })?;
     std::io::Write::write_all(&mut file, text.as_bytes())
         .map_err(|error| Failure::config(format!("cannot write {}: {error}", path.display())))?;
     note(&format!("wrote {}; read it, then crmsync mapping check", path.display()));
     Ok(Exit::Clean)
+}
+
+async fn schema(
+    context: &Context,
+    config: &Config,
+    target: &args::ModuleTarget,
+) -> Result<ModuleSchema, Failure> {
+    let connector = operations::connector(context, config, &target.connection).await?;
+    operations::schema(connector.as_ref(), &target.connection, &target.module).await
 }
 
 /// `Contacts` is `contact`, `Companies` is `company`.
@@ -149,9 +160,9 @@ fn fmt(context: &Context, args: &args::MappingFmt) -> Result<Exit, Failure> {
         }
     }
     let verb = if args.check { "would change" } else { "formatted" };
-    context.output.result(&changed, || {
-        changed.iter().map(|path| format!("{verb} {path}\n")).collect()
-    })?;
+    context
+        .output
+        .result(&changed, || changed.iter().map(|path| format!("{verb} {path}\n")).collect())?;
     Ok(if args.check && !changed.is_empty() { Exit::Config } else { Exit::Clean })
 }
 
@@ -165,6 +176,29 @@ fn chosen<'c>(config: &'c Config, names: &[String]) -> Result<Vec<&'c Route>, Fa
         routes.extend(config.routes.get(name.as_str()));
     }
     Ok(routes)
+}
+
+/// Path, text and content of every mapping file of a folder.
+///
+/// # Errors
+/// When one does not parse; its findings are drawn on stderr by the caller that asked for them all.
+pub(super) fn read(folder: &Path) -> Result<Vec<(String, String, MappingFile)>, Failure> {
+    let mut files = Vec::new();
+    for path in toml_files(folder)? {
+        let shown = path.display().to_string();
+        let text = fs::read_to_string(&path)
+            .map_err(|error| Failure::config(format!("cannot read {shown}: {error}")))?;
+        let file = mapping::parse(&shown, &text).map_err(|found| {
+            let first = found.first().map(ToString::to_string).unwrap_or_default();
+            Failure::config(first).help("crmsync mapping check --offline shows all mistakes")
+        })?;
+        files.push((shown, text, file));
+    }
+    if files.is_empty() {
+        return Err(Failure::config(format!("no mapping files (*.toml) in {}", folder.display()))
+            .help("crmsync mapping new drafts one"));
+    }
+    Ok(files)
 }
 
 /// The mapping files of a folder, by name.

@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod conflicts;
 mod connect;
+mod connecting;
 pub mod context;
 mod describe;
 pub mod exit;

@@ -22,7 +22,9 @@ pub(super) async fn plan(context: &Context, args: &args::Plan) -> Result<Exit, F
     let chosen = choose(&config, &args.targets)?;
     if args.output.is_some() && chosen.len() > 1 {
         let message = "a saved plan is of one route";
-        return Err(Failure::config(message).help("name the route: crmsync plan ROUTE -o plan.json"));
+        return Err(
+            Failure::config(message).help("name the route: crmsync plan ROUTE -o plan.json")
+        );
     }
     let (mut outcomes, mut exit) = (Vec::new(), Exit::Clean);
     for (route, entities) in chosen {
@@ -43,7 +45,12 @@ pub(super) async fn plan(context: &Context, args: &args::Plan) -> Result<Exit, F
     Ok(exit)
 }
 
-fn show_outcome(context: &Context, config: &Config, outcome: &PlanOutcome, detail: Detail) -> String {
+fn show_outcome(
+    context: &Context,
+    config: &Config,
+    outcome: &PlanOutcome,
+    detail: Detail,
+) -> String {
     let names = names(config, &outcome.plan.route);
     let plan = plan_view::show(&outcome.plan, &names, detail, &context.output);
     let next = if outcome.plan.guards.is_empty() {
@@ -120,7 +127,8 @@ pub(super) async fn sync(context: &Context, args: &args::Sync) -> Result<Exit, F
         let mut options = options(context, &args.scope, entities, args.approve.clone());
         options.ask = ask(context, names(&config, &route));
         let progress = progress(&context.output);
-        reports.push(operations::sync(context, &config, &route, &options, progress.as_ref()).await?);
+        reports
+            .push(operations::sync(context, &config, &route, &options, progress.as_ref()).await?);
         if context.cancel.is_cancelled() {
             break;
         }
@@ -143,9 +151,9 @@ fn ask(context: &Context, names: Pair<String>) -> Option<Ask> {
 }
 
 fn report_runs(context: &Context, config: &Config, reports: &[RunReport]) -> Result<Exit, Failure> {
-    context.output.result(&reports, || {
-        reports.iter().map(|report| show_report(config, report)).collect()
-    })?;
+    context
+        .output
+        .result(&reports, || reports.iter().map(|report| show_report(config, report)).collect())?;
     Ok(reports.iter().map(|report| report.exit).max().unwrap_or(Exit::Clean))
 }
 
@@ -166,7 +174,9 @@ fn show_report(config: &Config, report: &RunReport) -> String {
     };
     let guarded = if report.exit == Exit::Guard {
         let (route, hash) = (&report.run.route, &report.plan.hash);
-        format!("held back until a person approves: crmsync plan {route}, then crmsync sync {route} --approve {hash}\n")
+        format!(
+            "held back until a person approves: crmsync plan {route}, then crmsync sync {route} --approve {hash}\n"
+        )
     } else {
         String::new()
     };
@@ -213,7 +223,9 @@ pub(super) fn choose(
 ) -> Result<BTreeMap<RouteName, Vec<crmsync_core::model::EntityName>>, Failure> {
     if config.routes.is_empty() {
         let message = format!("{} has no [routes.…] table", config.file.display());
-        return Err(Failure::config(message).help("a route joins two connections; see crmsync init"));
+        return Err(
+            Failure::config(message).help("a route joins two connections; see crmsync init")
+        );
     }
     if targets.is_empty() {
         return Ok(config.routes.keys().map(|route| (route.clone(), Vec::new())).collect());

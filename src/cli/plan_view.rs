@@ -33,7 +33,12 @@ pub(super) fn show(plan: &Plan, names: &Pair<String>, detail: Detail, output: &O
 /// Price of applying, by side.
 pub(super) fn cost(cost: &Pair<Cost>, names: &Pair<String>) -> String {
     let side = |side: Side| {
-        format!("{} {} ({} units)", names[side], counted(cost[side].calls, "call"), cost[side].units)
+        format!(
+            "{} {} ({} units)",
+            names[side],
+            counted(cost[side].calls, "call"),
+            cost[side].units
+        )
     };
     format!("cost: {}, {}\n", side(Side::Left), side(Side::Right))
 }
@@ -58,7 +63,9 @@ fn counts(plan: &Plan, names: &Pair<String>, output: &Output) -> String {
             OpKind::Delete { .. } => counts.delete += 1,
             OpKind::Archive { .. } => counts.archive += 1,
             OpKind::Link { .. } => counts.link += 1,
-            OpKind::Agree { .. } | OpKind::Relate { .. } | OpKind::Revive { .. } => counts.other += 1,
+            OpKind::Agree { .. } | OpKind::Relate { .. } | OpKind::Revive { .. } => {
+                counts.other += 1
+            }
         }
     }
     if table.is_empty() {
@@ -104,7 +111,8 @@ fn change(op: &Op, names: &Pair<String>) -> String {
     match &op.kind {
         OpKind::Create { side, source, fields, .. } => {
             let from = format!(", from {} #{source}", names[side.other()]);
-            head("+", *side, &from) + &lines(fields.iter().map(|(field, value)| (field, None, value)))
+            head("+", *side, &from)
+                + &lines(fields.iter().map(|(field, value)| (field, None, value)))
         }
         OpKind::Update { side, id, changes, .. } => {
             let changed = changes.iter().map(|(field, it)| (field, Some(&it.before), &it.after));
@@ -112,9 +120,10 @@ fn change(op: &Op, names: &Pair<String>) -> String {
         }
         OpKind::Delete { side, id, .. } => head("-", *side, &format!(" #{id}")),
         OpKind::Archive { side, id, .. } => head("-", *side, &format!(" #{id}, archived")),
-        OpKind::Link { .. } | OpKind::Agree { .. } | OpKind::Relate { .. } | OpKind::Revive { .. } => {
-            String::new()
-        }
+        OpKind::Link { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => String::new(),
     }
 }
 
@@ -205,11 +214,8 @@ mod tests {
             changes: BTreeMap::from([(FieldName::new("email"), change)]),
             planned_on: None,
         };
-        let delete = OpKind::Delete {
-            side: Side::Right,
-            id: RecordId::new("9"),
-            expected: BTreeMap::new(),
-        };
+        let delete =
+            OpKind::Delete { side: Side::Right, id: RecordId::new("9"), expected: BTreeMap::new() };
         let agree = OpKind::Agree { fields: BTreeMap::new(), pinned: false };
         Plan {
             route: RouteName::new("crm"),

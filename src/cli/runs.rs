@@ -68,7 +68,8 @@ pub(super) fn took(run: &RunRecord) -> String {
 
 /// `+3 ~2 -1` by side, from the run's counts.
 fn wrote(run: &RunRecord) -> String {
-    let count = |side: Side, what: &str| run.counts.get(&format!("{side}.{what}")).copied().unwrap_or(0);
+    let count =
+        |side: Side, what: &str| run.counts.get(&format!("{side}.{what}")).copied().unwrap_or(0);
     let side = |side: Side| {
         format!(
             "{side} +{} ~{} -{}",
@@ -103,7 +104,8 @@ async fn show(context: &Context, id: &str) -> Result<Exit, Failure> {
 }
 
 fn show_run(run: &RunRecord, effects: &[Effect]) -> String {
-    let exit = run.exit.map_or_else(|| format!("not finished, {}", run.phase), |exit| exit.to_string());
+    let exit =
+        run.exit.map_or_else(|| format!("not finished, {}", run.phase), |exit| exit.to_string());
     let head = format!(
         "run      {}\nroute    {}\nmode     {}\nstarted  {}\ntook     {}\nexit     {exit}\n",
         run.id,

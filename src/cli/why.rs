@@ -40,10 +40,9 @@ async fn explain(history: &dyn History, args: &Why) -> Result<Explanation, Failu
     })?;
     let id = RecordId::new(&args.id);
     let link = history.link(route, &entity, &id).await?;
-    let ends = link.as_ref().map_or_else(
-        || Pair::new(Some(id.clone()), Some(id.clone())),
-        |link| link.ends.clone(),
-    );
+    let ends = link
+        .as_ref()
+        .map_or_else(|| Pair::new(Some(id.clone()), Some(id.clone())), |link| link.ends.clone());
     let mut observations = Pair::default();
     for side in Side::BOTH {
         if let Some(id) = ends[side].clone() {
@@ -84,7 +83,8 @@ fn show(explanation: &Explanation, only: Option<&FieldName>, output: &Output) ->
     };
     for side in Side::BOTH {
         if let Some(observation) = &explanation.observations[side] {
-            let at = observation.modified_at.map(|at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
+            let at =
+                observation.modified_at.map(|at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
             let scope = if observation.in_scope { "" } else { ", outside the mapping's filter" };
             let at = at.unwrap_or_else(|| "at an unknown time".to_owned());
             text.push_str(&format!("{side}: #{}, modified {at}{scope}\n", observation.key.id));
@@ -121,7 +121,10 @@ fn fields(explanation: &Explanation, only: Option<&FieldName>, output: &Output) 
         });
         let (left, right) = (value(Side::Left), value(Side::Right));
         let changed = agreement.map_or("never agreed", |it| {
-            state(left.is_some_and(|it2| *it2 != it.values.left), right.is_some_and(|it2| *it2 != it.values.right))
+            state(
+                left.is_some_and(|it2| *it2 != it.values.left),
+                right.is_some_and(|it2| *it2 != it.values.right),
+            )
         });
         let cell = |value: Option<&Value>| value.map(one_line).unwrap_or_default();
         vec![name.to_string(), cell(left), cell(right), agreed, changed.to_owned()]
@@ -142,7 +145,8 @@ const fn state(left: bool, right: bool) -> &'static str {
 fn writes(effects: &[Effect], only: Option<&FieldName>) -> String {
     let mut text = String::new();
     for effect in effects {
-        let touched = effect.after.iter().filter(|(field, _)| only.is_none_or(|only| only == *field));
+        let touched =
+            effect.after.iter().filter(|(field, _)| only.is_none_or(|only| only == *field));
         for (field, after) in touched {
             let at = effect.at.format("%Y-%m-%d %H:%M:%S UTC");
             let side = effect.op.writes().map(|side| format!(" to {side}")).unwrap_or_default();
