@@ -1,11 +1,12 @@
 //! Zoho CRM, API v8.
 //!
-//! `wire` has the JSON, `codec` the values (pure), `refusal` what error codes mean; `auth`, `hosts` and `client`
+//! `wire` has the JSON, `codec` and `encode` the values (pure), `refusal` what error codes mean; `auth`, `hosts` and `client`
 //! carry calls, `schema`, `read` and `write` make them. Limits, quirks and links: `docs.md`.
 
 mod auth;
 mod client;
 mod codec;
+mod encode;
 mod hosts;
 mod pages;
 mod read;
@@ -28,7 +29,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use auth::{Grant, OauthClient, exchange_grant_code, scopes_for};
-pub use codec::OptionForm;
+pub use encode::OptionForm;
 pub use hosts::{Hosts, Pinning, REGIONS, region_hosts};
 
 use super::http::{Http, HttpSettings};
