@@ -23,19 +23,8 @@ pub(super) fn man(context: &Context, args: &Man) -> Result<Exit, Failure> {
         return Ok(Exit::Clean);
     };
     fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
-    write_pages(folder, command, "crmsync")?;
+    clap_mangen::generate_to(command, folder).map_err(|error| cannot_write(folder, &error))?;
     Ok(Exit::Clean)
-}
-
-/// Writes `crmsync.1`, `crmsync-plan.1`, … into `folder`.
-fn write_pages(folder: &Path, mut command: clap::Command, name: &str) -> Result<(), Failure> {
-    command.build();
-    for inner in command.get_subcommands() {
-        write_pages(folder, inner.clone(), &format!("{name}-{}", inner.get_name()))?;
-    }
-    let path = folder.join(format!("{name}.1"));
-    let text = page(&command.name(name.to_owned()))?;
-    fs::write(&path, text).map_err(|error| cannot_write(&path, &error))
 }
 
 fn page(command: &clap::Command) -> Result<String, Failure> {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::Failure;
 use super::render::{Output, note};
-use crate::clock::Clock;
+use crate::clock::Ambient;
 use crate::config::{Config, Environment};
 
 /// Random bytes, handed in by `main`.
@@ -29,17 +29,12 @@ impl Entropy {
         let [a, b, c, d, e, f, g, h, ..] = self.bytes();
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
-
-    /// A fresh identifier for a run: 16 hexadecimal digits.
-    pub fn id(&self) -> String {
-        format!("{:016x}", self.seed())
-    }
 }
 
 /// What `main` read from the machine.
 #[derive(Clone)]
 pub struct Machine {
-    pub clock: Clock,
+    pub ambient: Ambient,
     pub entropy: Entropy,
     /// Without `.env`.
     pub environment: Environment,
@@ -49,7 +44,7 @@ pub struct Machine {
 
 /// One command's surroundings.
 pub(super) struct Context {
-    pub(super) clock: Clock,
+    pub(super) ambient: Ambient,
     pub(super) entropy: Entropy,
     pub(super) environment: Environment,
     pub(super) folder: PathBuf,

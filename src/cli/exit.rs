@@ -114,8 +114,9 @@ impl From<StoreError> for Failure {
                 failure(Exit::Store).help("point [store] url at this deployment's own store")
             }
             StoreError::TooNew(_) => failure(Exit::Store),
-            StoreError::Database(_) | StoreError::Corrupt(..) => failure(Exit::Store)
-                .help("nothing was lost on either side; restore the store, then `crmsync sync --resync`"),
+            StoreError::Database(_) | StoreError::Corrupt(..) => failure(Exit::Store).help(
+                "nothing was lost on either side; restore the store, then `crmsync sync --resync`",
+            ),
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::config::Environment;
 /// The mapping sets shipped with the program.
 #[derive(RustEmbed)]
 #[folder = "mappings/"]
-#[include = "*.toml"]
 struct Shipped;
 
 /// The set that `init` writes.
@@ -37,8 +36,9 @@ pub(super) fn run(context: &Context, args: &Init) -> Result<Exit, Failure> {
         write_new(&folder, ".env.example", include_str!("../../templates/init/env.example"))?,
         write_new(&folder, ".gitignore", ".env\ncrmsync.db*\n")?,
     ];
-    for path in Shipped::iter().filter(|path| path.starts_with(SET)) {
-        let file = Shipped::get(&path).ok_or_else(|| Failure::config("a shipped mapping is gone"))?;
+    for path in Shipped::iter().filter(|path| path.starts_with(SET) && path.ends_with(".toml")) {
+        let file =
+            Shipped::get(&path).ok_or_else(|| Failure::config("a shipped mapping is gone"))?;
         let text = String::from_utf8_lossy(&file.data);
         written.push(write_new(&folder, &format!("mappings/{path}"), &text)?);
     }

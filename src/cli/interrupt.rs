@@ -14,9 +14,13 @@ pub(super) fn watch(cancel: CancellationToken) {
             return;
         }
         cancel.cancel();
-        note("stopping at the next safe point; the next run goes on from there (Ctrl-C again: at once)");
+        note(
+            "stopping at the next safe point; the next run goes on from there (Ctrl-C again: at once)",
+        );
         if tokio::signal::ctrl_c().await.is_ok() {
-            note("stopped; writes under way are looked up by the next run before anything is repeated");
+            note(
+                "stopped; writes under way are looked up by the next run before anything is repeated",
+            );
             std::process::exit(INTERRUPTED);
         }
     });

@@ -42,10 +42,11 @@ struct Bars {
 impl Progress for Bars {
     fn phase(&self, name: &str, total: Option<u64>) {
         let bar = match total {
-            Some(total) => ProgressBar::new(total).with_style(style(
-                "{msg:20} {bar:30} {pos}/{len}  {per_sec}  {eta} left",
-            )),
-            None => ProgressBar::new_spinner().with_style(style("{msg:20} {spinner} {pos}  {per_sec}")),
+            Some(total) => ProgressBar::new(total)
+                .with_style(style("{msg:20} {bar:30} {pos}/{len}  {per_sec}  {eta} left")),
+            None => {
+                ProgressBar::new_spinner().with_style(style("{msg:20} {spinner} {pos}  {per_sec}"))
+            }
         };
         bar.set_message(name.to_owned());
         let mut current = self.bar.lock().unwrap_or_else(PoisonError::into_inner);

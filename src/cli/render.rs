@@ -39,7 +39,11 @@ impl Output {
     ///
     /// # Errors
     /// When stdout cannot be written; a reader that has gone away (`| head`) is no error.
-    pub fn result(&self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    pub fn result(
+        &self,
+        value: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
         if self.json {
             let json = serde_json::to_string_pretty(value)
                 .map_err(|error| Failure::config(format!("cannot write JSON: {error}")))?;
@@ -60,11 +64,11 @@ impl Output {
     pub fn table(&self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
         let mut table = Table::new();
         if self.terminal {
-            table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
+            table.load_style(presets::UTF8_HORIZONTAL_ONLY);
             table.set_content_arrangement(ContentArrangement::Dynamic);
             table.set_width(u16::try_from(self.width).unwrap_or(u16::MAX));
         } else {
-            table.load_preset(presets::NOTHING);
+            table.load_style(presets::NOTHING);
         }
         table.set_header(header.to_vec());
         for row in rows {

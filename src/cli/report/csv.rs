@@ -84,7 +84,9 @@ fn cells(conflict: &Conflict) -> Vec<String> {
         let moment = conflict.modified_at[side].as_ref();
         cells.push(record.map(|record| record.id.to_string()).unwrap_or_default());
         cells.push(record.and_then(|record| record.url.clone()).unwrap_or_default());
-        cells.push(moment.map(|it| it.utc.format("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default());
+        cells.push(
+            moment.map(|it| it.utc.format("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default(),
+        );
         cells.push(moment.and_then(|it| it.local.clone()).unwrap_or_default());
     }
     cells.push(conflict.run.clone());
@@ -97,7 +99,9 @@ const RISKY: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 pub fn neutralize(cell: &str) -> String {
     let risky = cell.starts_with(RISKY) && Decimal::from_str(cell).is_err();
     // A cell that already starts with a quote and a risky character would lose its quote when read back.
-    let quoted = cell.strip_prefix('\'').is_some_and(|rest| rest.starts_with(['\'']) || rest.starts_with(RISKY));
+    let quoted = cell
+        .strip_prefix('\'')
+        .is_some_and(|rest| rest.starts_with(['\'']) || rest.starts_with(RISKY));
     if risky || quoted { format!("'{cell}") } else { cell.to_owned() }
 }
 
@@ -148,8 +152,7 @@ pub fn read(text: &str) -> Result<(Vec<Decision>, Vec<BadRow>), BadRow> {
             message: format!("the header lacks the column `{name}`"),
         })
     };
-    let columns =
-        [column("row_id")?, column("fingerprint")?, column("choice")?, column("value")?];
+    let columns = [column("row_id")?, column("fingerprint")?, column("choice")?, column("value")?];
     let (mut decisions, mut bad) = (Vec::new(), Vec::new());
     for record in reader.records() {
         match record {
@@ -206,7 +209,11 @@ fn decision(record: &csv::StringRecord, columns: [usize; 4]) -> Result<Option<De
 ///
 /// # Errors
 /// A sentence for a person.
-pub fn parse_choice(choice: &str, value: Option<&str>, samples: &[&Value]) -> Result<Choice, String> {
+pub fn parse_choice(
+    choice: &str,
+    value: Option<&str>,
+    samples: &[&Value],
+) -> Result<Choice, String> {
     let parsed = match choice {
         "left" => Choice::Left,
         "right" => Choice::Right,
@@ -243,9 +250,9 @@ fn parse_like(text: &str, samples: &[&Value]) -> Result<Value, String> {
     match samples.iter().find(|sample| !sample.is_empty()).copied().unwrap_or(&Value::Empty) {
         Value::Empty | Value::Text(_) | Value::Link(_) => Ok(Value::text(text)),
         Value::Bool(_) => text.parse().map(Value::Bool).map_err(|_| wrong("true or false")),
-        Value::Number(_) => {
-            Decimal::from_str(text).map(Value::number).map_err(|_| wrong("a number, such as 1250.50"))
-        }
+        Value::Number(_) => Decimal::from_str(text)
+            .map(Value::number)
+            .map_err(|_| wrong("a number, such as 1250.50")),
         Value::Date(_) => NaiveDate::parse_from_str(text, "%Y-%m-%d")
             .map(Value::Date)
             .map_err(|_| wrong("a date, such as 2026-01-31")),

@@ -89,7 +89,9 @@ fn side_card(row: &Conflict, side: Side) -> SideCard {
         value: pieces(own, other),
         id: record.map(|record| record.id.to_string()).unwrap_or_default(),
         url: record.and_then(|record| record.url.clone()),
-        utc: moment.map(|it| it.utc.format("%Y-%m-%d %H:%M:%S UTC").to_string()).unwrap_or_default(),
+        utc: moment
+            .map(|it| it.utc.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+            .unwrap_or_default(),
         local: moment.and_then(|it: &Moment| it.local.clone()).unwrap_or_default(),
         wins: row.winner == Some(side),
     }
@@ -119,8 +121,18 @@ mod tests {
     #[test]
     fn given_two_values_when_cut_then_only_what_differs_is_marked() {
         let cases = [
-            ("other has more", "Ada King", "Ada Byron King", vec![("Ada ", false), ("King", false)]),
-            ("own has more", "Ada Byron King", "Ada King", vec![("Ada ", false), ("Byron ", true), ("King", false)]),
+            (
+                "other has more",
+                "Ada King",
+                "Ada Byron King",
+                vec![("Ada ", false), ("King", false)],
+            ),
+            (
+                "own has more",
+                "Ada Byron King",
+                "Ada King",
+                vec![("Ada ", false), ("Byron ", true), ("King", false)],
+            ),
             ("all", "abc", "xyz", vec![("abc", true)]),
             ("same", "abc", "abc", vec![("abc", false)]),
             ("repeats", "aa", "aaa", vec![("aa", false)]),
@@ -131,7 +143,8 @@ mod tests {
 
             let cut = pieces(Some(&own), Some(&other));
 
-            let cut: Vec<_> = cut.iter().map(|piece| (piece.text.as_str(), piece.differs)).collect();
+            let cut: Vec<_> =
+                cut.iter().map(|piece| (piece.text.as_str(), piece.differs)).collect();
             assert_eq!(cut, expected, "{case}");
         }
     }

@@ -6,7 +6,9 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use crmsync_core::model::row::{Evidence, RowKind};
-use crmsync_core::model::{Code, EntityName, FieldName, ModuleName, Pair, Policy, RecordId, RouteName, Side, Value};
+use crmsync_core::model::{
+    Code, EntityName, FieldName, ModuleName, Pair, Policy, RecordId, RouteName, Side, Value,
+};
 use serde::Serialize;
 
 use crate::store::StoredRow;
@@ -118,8 +120,9 @@ impl SideFacts {
     }
 
     fn moment(&self, utc: DateTime<Utc>) -> Moment {
-        let local =
-            self.zone.map(|zone| utc.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z").to_string());
+        let local = self
+            .zone
+            .map(|zone| utc.with_timezone(&zone).format("%Y-%m-%d %H:%M:%S %Z").to_string());
         Moment { utc, local }
     }
 }
@@ -128,9 +131,8 @@ impl Conflict {
     /// Lays out one stored row.
     pub fn new(route: &RouteName, stored: &StoredRow, sides: &Pair<SideFacts>) -> Self {
         let row = &stored.row;
-        let record = |side: Side| {
-            row.records[side].as_ref().map(|id| sides[side].place(&row.entity, id))
-        };
+        let record =
+            |side: Side| row.records[side].as_ref().map(|id| sides[side].place(&row.entity, id));
         let moment = |side: Side| row.modified_at[side].map(|at| sides[side].moment(at));
         // Candidates stand opposite the record in question.
         let opposite = if row.records.left.is_some() { Side::Right } else { Side::Left };
@@ -157,7 +159,11 @@ impl Conflict {
             rule: row.policy,
             evidence: row.evidence,
             run: stored.run.clone(),
-            candidates: row.candidates.iter().map(|id| sides[opposite].place(&row.entity, id)).collect(),
+            candidates: row
+                .candidates
+                .iter()
+                .map(|id| sides[opposite].place(&row.entity, id))
+                .collect(),
             first_seen: stored.first_seen,
             closed_by: stored.closed_by.clone(),
         }
@@ -180,7 +186,9 @@ pub const fn policy_name(policy: Policy) -> &'static str {
 pub const fn evidence_name(evidence: Evidence) -> &'static str {
     match evidence {
         Evidence::None => "none",
-        Evidence::RecordTime => "record time: decided by the record's last change; this field itself may be older",
+        Evidence::RecordTime => {
+            "record time: decided by the record's last change; this field itself may be older"
+        }
         Evidence::FieldHistory => "field history",
     }
 }

@@ -166,14 +166,32 @@ fn given_a_typed_choice_when_parsed_then_the_value_takes_the_rows_kind() {
         ("left", "left", None, &number, Ok(Choice::Left)),
         ("pin", "pin", Some(""), &number, Ok(Choice::Pin)),
         ("link", "link:21", None, &number, Ok(Choice::Link { candidate: RecordId::new("21") })),
-        ("number", "value", Some("1250.50"), &number, value(Value::number("1250.5".parse().expect("n")))),
+        (
+            "number",
+            "value",
+            Some("1250.50"),
+            &number,
+            value(Value::number("1250.5".parse().expect("n"))),
+        ),
         ("date", "value", Some("2026-01-01"), &date, value(date.clone())),
         ("set", "value", Some("b, a"), &set, value(Value::set(["a".to_owned(), "b".to_owned()]))),
         ("text without a sample", "value", Some("x"), &Value::Empty, value(Value::text("x"))),
         ("clearing", "value", Some("∅"), &number, value(Value::Empty)),
-        ("not a number", "value", Some("much"), &number, Err("`much` is not a number, such as 1250.50")),
+        (
+            "not a number",
+            "value",
+            Some("much"),
+            &number,
+            Err("`much` is not a number, such as 1250.50"),
+        ),
         ("no value", "value", None, &number, Err("the choice `value` needs a value")),
-        ("value too much", "left", Some("x"), &number, Err("`left` takes no value; write `value` to set one")),
+        (
+            "value too much",
+            "left",
+            Some("x"),
+            &number,
+            Err("`left` takes no value; write `value` to set one"),
+        ),
         ("no candidate", "link:", None, &number, Err("write link:ID, with the ID of a candidate")),
     ];
     for (case, choice, typed, sample, expected) in cases {
@@ -187,7 +205,8 @@ fn given_a_typed_choice_when_parsed_then_the_value_takes_the_rows_kind() {
 fn given_any_cell_when_neutralized_and_restored_then_it_is_the_same() {
     let cells = ["", "a", "=1+1", "+49 30", "-12.5", "-x", "@a", "'a", "'=a", "''a", "\tx", "'-5"];
     for cell in cells {
-        let text = format!("row_id,fingerprint,choice,value\na,f,value,\"{}\"\n", csv::neutralize(cell));
+        let text =
+            format!("row_id,fingerprint,choice,value\na,f,value,\"{}\"\n", csv::neutralize(cell));
 
         let (decisions, _) = csv::read(&text).expect("four columns");
 

@@ -1,0 +1,162 @@
+//! `why`: where a record's values come from, and what keeps them from flowing.
+
+use std::collections::BTreeSet;
+
+use crmsync_core::model::{FieldName, Link, Observation, Pair, RecordId, RecordKey, Side, Value};
+use serde::Serialize;
+
+use super::args::Why;
+use super::context::Context;
+use super::exit::{Exit, Failure};
+use super::operations::{self, History};
+use super::plan;
+use super::plan_view::one_line;
+use super::render::{Output, printable};
+use crate::store::{Effect, RowFilter, StoredRow};
+
+/// Everything the store knows of one record.
+#[derive(Serialize)]
+struct Explanation {
+    link: Option<Link>,
+    observations: Pair<Option<Observation>>,
+    rows: Vec<StoredRow>,
+    effects: Vec<Effect>,
+}
+
+pub(super) async fn run(context: &Context, args: &Why) -> Result<Exit, Failure> {
+    let config = context.config()?;
+    plan::known(&config, &args.target.route)?;
+    let history = operations::history(context, &config).await?;
+    let explanation = explain(history.as_ref(), args).await?;
+    let field = args.field.as_deref().map(FieldName::new);
+    context.output.result(&explanation, || show(&explanation, field.as_ref(), &context.output))?;
+    Ok(if explanation.rows.is_empty() { Exit::Clean } else { Exit::Open })
+}
+
+async fn explain(history: &dyn History, args: &Why) -> Result<Explanation, Failure> {
+    let route = &args.target.route;
+    let entity = args.target.entity.clone().ok_or_else(|| {
+        Failure::config("which entity?").help(format!("write {route}/contact, for example"))
+    })?;
+    let id = RecordId::new(&args.id);
+    let link = history.link(route, &entity, &id).await?;
+    let ends = link
+        .as_ref()
+        .map_or_else(|| Pair::new(Some(id.clone()), Some(id.clone())), |link| link.ends.clone());
+    let mut observations = Pair::default();
+    for side in Side::BOTH {
+        if let Some(id) = ends[side].clone() {
+            let key = RecordKey { entity: entity.clone(), side, id };
+            observations[side] = history.observation(route, &key).await?;
+        }
+    }
+    if link.is_none() && observations.left.is_none() && observations.right.is_none() {
+        return Err(Failure::config(format!("{entity} {id} is not known to route {route}"))
+            .help("crmsync sync reads it, if the mapping's filter lets it in"));
+    }
+    let filter =
+        RowFilter { entity: Some(entity.clone()), open_only: true, ..RowFilter::default() };
+    let about = |stored: &StoredRow| match (&link, &stored.row.link) {
+        (Some(link), Some(of)) => link.id == *of,
+        (Some(_) | None, _) => {
+            let records = &stored.row.records;
+            records.left.as_ref() == Some(&id) || records.right.as_ref() == Some(&id)
+        }
+    };
+    let rows = history.rows(route, &filter).await?.into_iter().filter(about).collect();
+    let effects = match &link {
+        Some(link) => history.effects_of(route, &link.id).await?,
+        None => Vec::new(),
+    };
+    Ok(Explanation { link, observations, rows, effects })
+}
+
+fn show(explanation: &Explanation, only: Option<&FieldName>, output: &Output) -> String {
+    let mut text = match &explanation.link {
+        Some(link) => {
+            let end = |side: Side| {
+                link.ends[side].as_ref().map_or_else(|| "(none)".to_owned(), |id| format!("#{id}"))
+            };
+            format!("linked: left {} ⇄ right {}\n", end(Side::Left), end(Side::Right))
+        }
+        None => "not linked to a record on the other side\n".to_owned(),
+    };
+    for side in Side::BOTH {
+        if let Some(observation) = &explanation.observations[side] {
+            let at =
+                observation.modified_at.map(|at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
+            let scope = if observation.in_scope { "" } else { ", outside the mapping's filter" };
+            let at = at.unwrap_or_else(|| "at an unknown time".to_owned());
+            text.push_str(&format!("{side}: #{}, modified {at}{scope}\n", observation.key.id));
+        }
+    }
+    text.push('\n');
+    text.push_str(&fields(explanation, only, output));
+    for stored in &explanation.rows {
+        let field = stored.row.field.as_ref();
+        if only.is_none() || field.is_none() || field == only {
+            let message = printable(&stored.row.message);
+            text.push_str(&format!("\nwaiting: {} {message}\n", stored.row.code));
+            text.push_str(&format!("         crmsync conflicts show {}\n", stored.row.id.0));
+        }
+    }
+    text.push_str(&writes(&explanation.effects, only));
+    text
+}
+
+fn fields(explanation: &Explanation, only: Option<&FieldName>, output: &Output) -> String {
+    let observed = |side: Side| explanation.observations[side].as_ref();
+    let baseline = explanation.link.as_ref().map(|link| &link.baseline);
+    let mut names: BTreeSet<&FieldName> = BTreeSet::new();
+    for side in Side::BOTH {
+        names.extend(observed(side).into_iter().flat_map(|observation| observation.fields.keys()));
+    }
+    names.extend(baseline.into_iter().flat_map(|baseline| baseline.keys()));
+    let rows = names.into_iter().filter(|name| only.is_none_or(|only| only == *name)).map(|name| {
+        let value = |side: Side| observed(side).and_then(|it| it.fields.get(name));
+        let agreement = baseline.and_then(|baseline| baseline.get(name));
+        let agreed = agreement.map_or_else(String::new, |it| {
+            let pin = if it.pinned { " (kept different)" } else { "" };
+            format!("{} | {}{pin}", one_line(&it.values.left), one_line(&it.values.right))
+        });
+        let (left, right) = (value(Side::Left), value(Side::Right));
+        let changed = agreement.map_or("never agreed", |it| {
+            state(
+                left.is_some_and(|it2| *it2 != it.values.left),
+                right.is_some_and(|it2| *it2 != it.values.right),
+            )
+        });
+        let cell = |value: Option<&Value>| value.map(one_line).unwrap_or_default();
+        vec![name.to_string(), cell(left), cell(right), agreed, changed.to_owned()]
+    });
+    output.table(&["field", "left", "right", "last agreed", "since then"], rows)
+}
+
+const fn state(left: bool, right: bool) -> &'static str {
+    match (left, right) {
+        (false, false) => "unchanged",
+        (true, false) => "left changed",
+        (false, true) => "right changed",
+        (true, true) => "both changed",
+    }
+}
+
+/// Our own writes, newest last.
+fn writes(effects: &[Effect], only: Option<&FieldName>) -> String {
+    let mut text = String::new();
+    for effect in effects {
+        let touched =
+            effect.after.iter().filter(|(field, _)| only.is_none_or(|only| only == *field));
+        for (field, after) in touched {
+            let at = effect.at.format("%Y-%m-%d %H:%M:%S UTC");
+            let side = effect.op.writes().map(|side| format!(" to {side}")).unwrap_or_default();
+            let before = effect.before.get(field).map(one_line).unwrap_or_default();
+            let after = one_line(after);
+            text.push_str(&format!(
+                "\nwritten{side} {at}, run {}, {}\n    {field}: {before} → {after}\n",
+                effect.run, effect.op.code
+            ));
+        }
+    }
+    text
+}
