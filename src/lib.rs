@@ -9,3 +9,4 @@ pub mod config;
 pub mod connectors;
 pub mod sandbox;
 pub mod store;
+pub mod service;

@@ -113,7 +113,7 @@ impl From<StoreError> for Failure {
             StoreError::Foreign(..) => {
                 failure(Exit::Store).help("point [store] url at this deployment's own store")
             }
-            StoreError::TooNew(_) => failure(Exit::Store),
+            StoreError::TooNew(_) | StoreError::Sealed(..) => failure(Exit::Store),
             StoreError::Database(_) | StoreError::Corrupt(..) => failure(Exit::Store).help(
                 "nothing was lost on either side; restore the store, then `crmsync sync --resync`",
             ),

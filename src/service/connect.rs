@@ -96,7 +96,7 @@ pub fn oauth_client(name: &str, settings: &config::Zoho) -> Result<OauthClient, 
         accounts_url: url(name, "accounts_url", accounts)?,
         client_id: settings.client_id.clone(),
         client_secret: reveal(&settings.client_secret)?.clone(),
-        pinning: if pinned { Pinning::Vendor } else { Pinning::Configured },
+        pinning: if pinned { Pinning::Vendor } else { Pinning::Any },
     })
 }
 
@@ -191,7 +191,7 @@ async fn memory(shared: &Shared, store: &Store, name: &str) -> Result<Arc<Memory
     };
     let memory = Memory::new(lifetime);
     if let Some((kept, _)) = store.metadata(name, METADATA).await? {
-        memory.restore(&kept);
+        memory.restore(kept);
     }
     Ok(Arc::new(memory))
 }

@@ -69,7 +69,8 @@ impl ServiceError {
                 | StoreError::TooNew(_)
                 | StoreError::Open(..)
                 | StoreError::Database(_)
-                | StoreError::Corrupt(..),
+                | StoreError::Corrupt(..)
+                | StoreError::Sealed(..),
             )
             | Self::Paused { .. } => Exit::Store,
             Self::Cancelled => Exit::Open,

@@ -91,7 +91,7 @@ impl Metadata {
 
 /// Modules that the files name on one side.
 pub fn modules(sources: &[Source], side: Side) -> BTreeSet<ModuleName> {
-    sources.iter().map(|source| source.file.module(side)).collect()
+    sources.iter().map(|source| ModuleName::new(source.file.module(side))).collect()
 }
 
 /// Checks every file against both sides' metadata and puts the entities in order.
@@ -99,7 +99,7 @@ pub fn modules(sources: &[Source], side: Side) -> BTreeSet<ModuleName> {
 /// # Errors
 /// [`ServiceError::Mapping`] with the errors of all files.
 pub fn compile(sources: &[Source], metadata: &Pair<Metadata>) -> Result<Compiled, ServiceError> {
-    let names: BTreeSet<_> = sources.iter().map(|source| source.file.entity_name()).collect();
+    let names: BTreeSet<_> = sources.iter().map(|source| source.file.name()).collect();
     let (mut entities, mut warnings, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for source in sources {
         let missing = Pair::new(Side::Left, Side::Right).map(|side| ModuleSchema {
@@ -108,7 +108,7 @@ pub fn compile(sources: &[Source], metadata: &Pair<Metadata>) -> Result<Compiled
             fields: Vec::new(),
         });
         let sides = Pair::new(Side::Left, Side::Right)
-            .map(|side| metadata[side].of(&source.file.module(side), &missing[side]));
+            .map(|side| metadata[side].of(&ModuleName::new(source.file.module(side)), &missing[side]));
         match mapping::compile(&source.path, &source.text, &source.file, sides, &names) {
             Ok((entity, found)) => {
                 entities.push(entity);

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use crmsync_core::engine::normalize::match_keys;
-use crmsync_core::engine::plan::{EntityPlan, GuardInput, assemble, plan_entity};
+use crmsync_core::engine::guard::GuardInput;
+use crmsync_core::engine::plan::{EntityPlan, assemble, plan_entity};
 use crmsync_core::model::state::{EntityState, MatchKey, PlanContext, Subject, SubjectKey};
 use crmsync_core::model::{Entity, EntityName, LinkId, Observation, Op, OpKind, Pair, Plan, RecordId, RecordKey, Side};
 

@@ -246,6 +246,10 @@ pub(super) async fn dry_run(run: &RunContext<'_>, store: &RouteStore) -> Result<
 
 /// Fingerprints, mode and what they force, before anything is read.
 async fn prepare(run: &RunContext<'_>, store: &RouteStore, meta: &RouteMeta) -> Result<Scope, ServiceError> {
+    for entity in &run.route.entities {
+        let prints = entity.fields.iter().map(|rule| (rule.name.clone(), rule.fingerprint.clone()));
+        store.agree_under(&entity.name, prints.collect());
+    }
     let scope = Scope::compare(run, meta)?;
     for entity in run.entities() {
         if scope.mapping_changed.contains(&entity.name) {

@@ -11,7 +11,7 @@ use crmsync_core::model::{Pair, Plan, RouteName, Side};
 use super::error::ServiceError;
 use super::metadata::{Metadata, compile, modules, read_folder};
 use super::run::{LEASE, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, sync};
-use super::{connect, forecast, review};
+use super::{connect, forecast};
 use crate::clock::Ambient;
 use crate::config::Config;
 use crate::connectors::{Connector, Cost};
@@ -109,21 +109,6 @@ impl Session {
             units: after[side].units - before[side].units,
         });
         Ok(PlanOutcome { plan, forecast, spent })
-    }
-
-    /// Takes back what a run wrote, where nobody edited since: semantics §16.
-    ///
-    /// # Errors
-    /// What ended it early.
-    pub async fn undo(&self, undone: &str, options: &RunOptions, progress: &dyn Progress) -> Result<RunReport, ServiceError> {
-        let now = self.ambient.clock.now();
-        let store = self.store.lock(&self.route.name, &self.ambient.holder, now, LEASE).await?;
-        let run = self.context(options, progress);
-        let report = review::undo(&run, &store, undone).await;
-        let released = store.release().await;
-        let report = report?;
-        released?;
-        Ok(report)
     }
 
     fn context<'a>(&'a self, options: &'a RunOptions, progress: &'a dyn Progress) -> RunContext<'a> {

@@ -2,4 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
+mod architecture;
 mod conformance;
+mod scenarios;
+mod world;
