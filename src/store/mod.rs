@@ -16,6 +16,8 @@ use crmsync_core::model::{
 };
 use serde::{Deserialize, Serialize};
 
+mod tables;
+
 /// What a route remembers about itself between runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RouteMeta {
