@@ -4,5 +4,6 @@
 //! `connectors` and `store` → `service` → `cli` → `main`. ARCHITECTURE.md has the page on it.
 
 pub mod clock;
+pub mod config;
 pub mod connectors;
 pub mod store;

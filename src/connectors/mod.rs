@@ -4,6 +4,10 @@
 //! connector answers in the engine's nouns (`RemoteRecord`, `Value`, `ModuleSchema`); everything it cannot
 //! decode is an error, never a default. Read this file, then `http.rs`, then one connector's `docs.md`.
 
+pub mod http;
+pub mod pacing;
+pub mod retry;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -118,6 +118,9 @@ impl Op {
 
 impl Plan {
     /// Hash over ops, rows and guards, as hex.
+    ///
+    /// # Panics
+    /// Never: maps with text keys serialize.
     pub fn compute_hash(&self) -> String {
         let content = (&self.route, &self.ops, &self.rows, &self.guards);
         let text = serde_json::to_vec(&content).expect("plan maps have text keys");

@@ -62,6 +62,9 @@ pub struct Observation {
 
 impl Observation {
     /// Hash over content (fields, presence, scope, external ID), not over times: equal hashes make a re-read free.
+    ///
+    /// # Panics
+    /// Never: maps with text keys serialize.
     pub fn content_hash(&self) -> String {
         let content = (
             &self.fields,

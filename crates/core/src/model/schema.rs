@@ -13,6 +13,10 @@ pub struct ModuleSchema {
 }
 
 /// A field as its side describes it.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts that a side states about a field"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldSchema {
     /// API name; for list entries and composite parts the form of [`RemoteField`].

@@ -16,6 +16,7 @@ pub enum Side {
 impl Side {
     pub const BOTH: [Self; 2] = [Self::Left, Self::Right];
 
+    #[must_use]
     pub const fn other(self) -> Self {
         match self {
             Self::Left => Self::Right,

@@ -169,19 +169,13 @@ impl Subject {
 
     /// Names the subject: its link, or its record.
     pub fn key(&self) -> SubjectKey {
-        match &self.link {
-            Some(link) => SubjectKey::Link(link.id.clone()),
-            None => {
-                let one = self.observations.left.as_ref().or(self.observations.right.as_ref());
-                SubjectKey::Record(one.map(|observation| observation.key.clone()).unwrap_or(
-                    RecordKey {
-                        entity: EntityName::new(""),
-                        side: Side::Left,
-                        id: RecordId::new(""),
-                    },
-                ))
-            }
+        if let Some(link) = &self.link {
+            return SubjectKey::Link(link.id.clone());
         }
+        let one = self.observations.left.as_ref().or(self.observations.right.as_ref());
+        let nobody =
+            || RecordKey { entity: EntityName::new(""), side: Side::Left, id: RecordId::new("") };
+        SubjectKey::Record(one.map_or_else(nobody, |observation| observation.key.clone()))
     }
 
     /// The choice a person made about `row`, if what was shown still holds.

@@ -1,0 +1,138 @@
+//! HTML and plain text: `text(l) = r`. HTML is compared after sanitizing, text by its lines.
+
+use html2text::config;
+use html2text::render::TrivialDecorator;
+
+use super::{Translation, number, text};
+use crate::model::{Code, Pair, Side, Value};
+
+/// Wide enough that no line of a CRM's note is wrapped.
+const WIDTH: usize = 1_000_000;
+
+pub(super) fn normalize(html: bool, value: &Value) -> Value {
+    let value = text::normalize(value);
+    match &value {
+        Value::Text(raw) if html => sanitize(raw),
+        Value::Text(_)
+        | Value::Empty
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Date(_)
+        | Value::Timestamp(_)
+        | Value::Set(_)
+        | Value::List(_)
+        | Value::Reference(_)
+        | Value::Link(_) => value,
+    }
+}
+
+/// Sanitizes HTML until sanitizing changes nothing more; HTML that never settles is kept as its text.
+fn sanitize(raw: &str) -> Value {
+    let mut value = Value::text(&ammonia::clean(raw));
+    for _ in 0..3 {
+        let Value::Text(html) = &value else { return value };
+        let again = Value::text(&ammonia::clean(html));
+        if again == value {
+            return blank_to_empty(value);
+        }
+        value = again;
+    }
+    Value::text(&to_html(&lines(&to_text(raw)).join("\n")))
+}
+
+/// Markup around nothing, such as the `<p></p>` of an emptied editor, is no content.
+fn blank_to_empty(value: Value) -> Value {
+    let blank = value
+        .as_text()
+        .is_some_and(|html| !html.contains("<img") && to_text(html).trim().is_empty());
+    if blank { Value::Empty } else { value }
+}
+
+/// Returns the text of HTML, a paragraph a block of lines.
+pub fn to_text(html: &str) -> String {
+    let plain = config::with_decorator(TrivialDecorator::new())
+        .allow_width_overflow()
+        .raw_mode(true)
+        .string_from_read(html.as_bytes(), WIDTH);
+    match plain {
+        Ok(plain) => Value::text(&plain).as_text().unwrap_or_default().to_owned(),
+        // Only a width too small for the markup fails; the markup itself is then the text.
+        Err(_) => html.to_owned(),
+    }
+}
+
+/// Returns HTML that reads as `text`: escaped, lines kept by `<br>`.
+pub fn to_html(text: &str) -> String {
+    let escaped = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    escaped.replace('\n', "<br>")
+}
+
+/// Returns the lines that count for agreement: without outer or repeated white space, without blank lines.
+fn lines(text: &str) -> Vec<String> {
+    text.lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+pub(super) fn agree(
+    html: &Pair<bool>,
+    limits: &Pair<Option<usize>>,
+    left: &Value,
+    right: &Value,
+) -> bool {
+    let (Value::Text(left), Value::Text(right)) = (left, right) else { return left == right };
+    match (html.left, html.right) {
+        (true, true) => left == right,
+        (true, false) => reads_as(left, limits.right, right),
+        (false, true) => reads_as(right, limits.left, left),
+        (false, false) => {
+            text::agree(limits, &Value::Text(left.clone()), &Value::Text(right.clone()))
+        }
+    }
+}
+
+fn reads_as(html: &str, limit: Option<usize>, plain: &str) -> bool {
+    let full = to_text(html);
+    lines(text::cut(&full, limit)) == lines(plain)
+}
+
+pub(super) fn translate(
+    html: &Pair<bool>,
+    limits: &Pair<Option<usize>>,
+    target: Side,
+    source: &Value,
+    old: &Value,
+) -> Translation {
+    let Value::Text(source_text) = source else { return number::clear_or_hold(source) };
+    let source_limit = limits[target.other()];
+    match (html[target.other()], html[target]) {
+        (false, false) => text::translate(limits, target, source, old),
+        (true, true) => bounded(source.clone(), limits[target]),
+        (true, false) => {
+            Translation::Write(Value::text(text::cut(&to_text(source_text), limits[target])))
+        }
+        (false, true) if old.as_text().is_some_and(|old| loses(old, source_limit)) => {
+            Translation::Hold(Code::LossyBackWrite)
+        }
+        (false, true) => bounded(sanitize(&to_html(source_text)), limits[target]),
+    }
+}
+
+/// Refuses to cut HTML: half a tag is no text.
+fn bounded(value: Value, limit: Option<usize>) -> Translation {
+    let fits = value.as_text().is_none_or(|html| text::cut(html, limit) == html);
+    if fits { Translation::Write(value) } else { Translation::Hold(Code::TooLong) }
+}
+
+/// Whether overwriting `html` with plain text would lose formatting, or text beyond the plain side's limit.
+fn loses(html: &str, limit: Option<usize>) -> bool {
+    let full = to_text(html);
+    is_formatted(html) || text::cut(&full, limit) != full
+}
+
+/// Whether sanitized HTML says more than lines of text do.
+fn is_formatted(html: &str) -> bool {
+    const PLAIN: [&str; 6] = ["<p>", "</p>", "<br>", "<br/>", "<div>", "</div>"];
+    html.match_indices('<').any(|(at, _)| !PLAIN.iter().any(|tag| html[at..].starts_with(tag)))
+}

@@ -1,0 +1,519 @@
+//! What the server adds to a write: defaults, derived names, times that follow the status, refusals that
+//! depend on more than one field.
+
+use serde_json::{Map, Value, json};
+
+use super::kind::Kind;
+use super::refusal::Refusal;
+use super::state::{Actor, Source, State};
+use super::table::Millis;
+use super::time;
+use super::validate::Input;
+
+type Body = Map<String, Value>;
+
+fn required(given: &Input, key: &str) -> Result<(), Refusal> {
+    if given.body.get(key).is_some_and(|value| !value.is_null()) {
+        return Ok(());
+    }
+    Err(Refusal::invalid(key, "Required field is missing"))
+}
+
+fn int(body: &Body, key: &str) -> Option<i64> {
+    body.get(key).and_then(Value::as_i64)
+}
+
+fn text<'a>(body: &'a Body, key: &str) -> &'a str {
+    body.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+impl State {
+    /// Completes a new record's body.
+    pub(super) fn derive_new(
+        &mut self,
+        kind: Kind,
+        body: &mut Body,
+        given: &Input,
+        by: &Actor,
+        now: Millis,
+    ) -> Result<(), Refusal> {
+        let owner = if kind == Kind::Note { "user_id" } else { "owner_id" };
+        if body.contains_key(owner) {
+            body.insert(owner.into(), by.user.into());
+        }
+        match kind {
+            Kind::Person => self.new_person(body, given),
+            Kind::Organization => {
+                required(given, "name")?;
+                body.extend(given.body.clone());
+                Ok(())
+            }
+            Kind::Deal => self.new_deal(body, given, by, now),
+            Kind::Activity => self.new_activity(body, given, by, now),
+            Kind::Product => self.new_product(body, given, by),
+            Kind::Pipeline => self.new_pipeline(body, given),
+            Kind::Stage => self.new_stage(body, given),
+            Kind::Note => self.new_note(body, given),
+            Kind::Lead => self.new_lead(body, given, by),
+            Kind::DealProduct => {
+                body.extend(given.body.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// Completes a change.
+    pub(super) fn derive_change(
+        &mut self,
+        kind: Kind,
+        id: i64,
+        body: &mut Body,
+        given: &Input,
+        by: &Actor,
+        now: Millis,
+    ) -> Result<(), Refusal> {
+        match kind {
+            Kind::Person => {
+                body.extend(given.body.clone());
+                derive_name(body, given)
+            }
+            Kind::Deal => self.change_deal(body, given, by, now),
+            Kind::Activity => {
+                self.check_activity_type(given)?;
+                body.extend(given.body.clone());
+                finish_activity(body, given, now);
+                Ok(())
+            }
+            Kind::Product => {
+                body.extend(given.body.clone());
+                tag_prices(body, id);
+                check_billing(body)
+            }
+            Kind::Note => {
+                body.extend(given.body.clone());
+                body.insert("last_update_user_id".into(), by.user.into());
+                check_note(body)
+            }
+            Kind::Lead => change_lead(body, given, now),
+            Kind::DealProduct => {
+                body.extend(given.body.clone());
+                self.price_row(body);
+                Ok(())
+            }
+            Kind::Organization | Kind::Pipeline | Kind::Stage => {
+                body.extend(given.body.clone());
+                Ok(())
+            }
+        }
+    }
+
+    fn new_person(&self, body: &mut Body, given: &Input) -> Result<(), Refusal> {
+        let has = |key: &str| !text(&given.body, key).trim().is_empty();
+        if !has("name") && !(has("first_name") && has("last_name")) {
+            return Err(Refusal::invalid("name", "Required field is missing"));
+        }
+        body.extend(given.body.clone());
+        derive_name(body, given)
+    }
+
+    fn new_deal(
+        &self,
+        body: &mut Body,
+        given: &Input,
+        by: &Actor,
+        now: Millis,
+    ) -> Result<(), Refusal> {
+        required(given, "title")?;
+        if let Some(limit) = self.settings.limits.open_deals {
+            let open = self
+                .table(Kind::Deal)
+                .rows()
+                .values()
+                .filter(|deal| deal.version.text("status") == "open");
+            if open.count() >= limit {
+                let text = "Couldn't add the deal. Open deals limit reached.";
+                return Err(Refusal::coded(403, text, "feature_capping_deals_limit"));
+            }
+        }
+        body.insert("creator_user_id".into(), by.user.into());
+        body.insert("currency".into(), self.currency_of(by.user).into());
+        self.sign(body, by);
+        body.extend(given.body.clone());
+        self.place_deal(body, given)?;
+        zero_value(body);
+        if body["is_archived"] == true && text(body, "archive_time").is_empty() {
+            body.insert("archive_time".into(), time::v1(now).into());
+        }
+        self.close_deal(body, given, "open", now)
+    }
+
+    /// Origin of deals and leads.
+    fn sign(&self, body: &mut Body, by: &Actor) {
+        let (origin, id) = match &by.source {
+            Source::Web => ("ManuallyCreated", None),
+            Source::Token => ("API", None),
+            Source::App(client) => ("Marketplace", Some(client.clone())),
+        };
+        body.insert("origin".into(), origin.into());
+        body.insert("origin_id".into(), id.into());
+    }
+
+    pub(super) fn currency_of(&self, user: i64) -> String {
+        self.user(user)
+            .map_or_else(|| self.settings.company.currency.clone(), |user| user.currency.clone())
+    }
+
+    /// A given stage wins over a given pipeline; neither means the first stage of the default pipeline.
+    fn place_deal(&self, body: &mut Body, given: &Input) -> Result<(), Refusal> {
+        if let Some(stage) = int(&given.body, "stage_id").and_then(|id| self.live(Kind::Stage, id))
+        {
+            body.insert("pipeline_id".into(), stage.version.body["pipeline_id"].clone());
+            return Ok(());
+        }
+        let pipeline = int(body, "pipeline_id").or_else(|| self.first(Kind::Pipeline, |_| true));
+        let stage = self.first(Kind::Stage, |stage| stage.version.int("pipeline_id") == pipeline);
+        let (Some(pipeline), Some(stage)) = (pipeline, stage) else {
+            return Err(Refusal::new(400, "Pipeline has no stages"));
+        };
+        body.insert("pipeline_id".into(), pipeline.into());
+        body.insert("stage_id".into(), stage.into());
+        Ok(())
+    }
+
+    /// The live record of a kind with the lowest order.
+    pub(super) fn first(
+        &self,
+        kind: Kind,
+        fits: impl Fn(&super::table::Record) -> bool,
+    ) -> Option<i64> {
+        let rows = self.table(kind).rows().values().filter(|row| !row.version.deleted && fits(row));
+        rows.min_by_key(|row| (row.version.int("order_nr"), row.id)).map(|row| row.id)
+    }
+
+    fn change_deal(
+        &self,
+        body: &mut Body,
+        given: &Input,
+        by: &Actor,
+        now: Millis,
+    ) -> Result<(), Refusal> {
+        let archived = body["is_archived"] == true;
+        let unarchives = given.body.get("is_archived") == Some(&json!(false));
+        if archived && !unarchives && by.source != Source::Web {
+            return Err(Refusal::new(400, "Archived deals can't be edited"));
+        }
+        let (status, stage) = (text(body, "status").to_owned(), body["stage_id"].clone());
+        body.extend(given.body.clone());
+        if given.body.contains_key("stage_id")
+            || (given.body.contains_key("pipeline_id") && !self.stage_fits(body))
+        {
+            self.place_deal(body, given)?;
+        }
+        if body["stage_id"] != stage {
+            body.insert("stage_change_time".into(), time::v2(now).into());
+        }
+        zero_value(body);
+        if body["is_archived"] == true && text(body, "archive_time").is_empty() {
+            body.insert("archive_time".into(), time::v1(now).into());
+        }
+        if body["is_archived"] == false {
+            body.insert("archive_time".into(), Value::Null);
+        }
+        self.close_deal(body, given, &status, now)
+    }
+
+    fn stage_fits(&self, body: &Body) -> bool {
+        let stage = int(body, "stage_id").and_then(|id| self.live(Kind::Stage, id));
+        stage.is_some_and(|stage| stage.version.int("pipeline_id") == int(body, "pipeline_id"))
+    }
+
+    /// Sets and clears the times that follow the status; refuses those that don't fit it.
+    fn close_deal(
+        &self,
+        body: &mut Body,
+        given: &Input,
+        before: &str,
+        now: Millis,
+    ) -> Result<(), Refusal> {
+        let status = text(body, "status").to_owned();
+        for (key, fits) in [("won_time", "won"), ("lost_time", "lost"), ("lost_reason", "lost")] {
+            let is_given = given.body.get(key).is_some_and(|value| !value.is_null());
+            if is_given && status != fits {
+                return Err(Refusal::invalid(
+                    key,
+                    &format!("Can only be set if deal status is {fits}"),
+                ));
+            }
+        }
+        if status == "open" && given.body.get("close_time").is_some_and(|value| !value.is_null()) {
+            return Err(Refusal::invalid(
+                "close_time",
+                "Can only be set if deal status is won or lost",
+            ));
+        }
+        let stamp: Value = time::v2(now).into();
+        if status != before {
+            for key in ["close_time", "won_time", "lost_time", "lost_reason"] {
+                if !given.body.contains_key(key) {
+                    body.insert(key.into(), Value::Null);
+                }
+            }
+        }
+        if status != "open" {
+            for key in ["close_time", if status == "won" { "won_time" } else { "lost_time" }] {
+                if body.get(key).is_none_or(Value::is_null) {
+                    body.insert(key.into(), stamp.clone());
+                }
+            }
+        }
+        let zone = &self.settings.company.time_zone;
+        for (time_key, date_key) in [
+            ("won_time", "local_won_date"),
+            ("lost_time", "local_lost_date"),
+            ("close_time", "local_close_date"),
+        ] {
+            let date =
+                time::parse_any(text(body, time_key)).map(|millis| time::local_date(millis, zone));
+            body.insert(date_key.into(), date.into());
+        }
+        Ok(())
+    }
+
+    fn check_activity_type(&self, given: &Input) -> Result<(), Refusal> {
+        let word = text(&given.body, "type");
+        let known = self.shelf.activity_types.iter().any(|kind| kind["key_string"] == word);
+        if word.is_empty() || known {
+            Ok(())
+        } else {
+            Err(Refusal::invalid("type", "Unknown activity type"))
+        }
+    }
+
+    fn new_activity(
+        &self,
+        body: &mut Body,
+        given: &Input,
+        by: &Actor,
+        now: Millis,
+    ) -> Result<(), Refusal> {
+        if self.settings.switches.refuse_bare_activities {
+            required(given, "subject")?;
+            required(given, "type")?;
+        }
+        self.check_activity_type(given)?;
+        body.insert("creator_user_id".into(), by.user.into());
+        body.extend(given.body.clone());
+        if text(body, "type").is_empty() {
+            let first = self.shelf.activity_types.iter().find(|kind| kind["active_flag"] == true);
+            body.insert(
+                "type".into(),
+                first.map_or_else(|| json!("task"), |kind| kind["key_string"].clone()),
+            );
+        }
+        if text(body, "subject").is_empty() {
+            let named =
+                self.shelf.activity_types.iter().find(|kind| kind["key_string"] == body["type"]);
+            body.insert("subject".into(), named.map_or(Value::Null, |kind| kind["name"].clone()));
+        }
+        finish_activity(body, given, now);
+        Ok(())
+    }
+
+    fn new_product(&mut self, body: &mut Body, given: &Input, by: &Actor) -> Result<(), Refusal> {
+        required(given, "name")?;
+        body.extend(given.body.clone());
+        if !given.body.contains_key("prices") {
+            let currency = self.currency_of(by.user);
+            body.insert("prices".into(), json!([{ "currency": currency, "price": 0, "cost": 0, "direct_cost": 0, "notes": "" }]));
+        }
+        let id = self.table(Kind::Product).rows().last_key_value().map_or(0, |(id, _)| *id) + 1;
+        tag_prices(body, id);
+        check_billing(body)
+    }
+
+    fn new_pipeline(&self, body: &mut Body, given: &Input) -> Result<(), Refusal> {
+        required(given, "name")?;
+        let last = self
+            .table(Kind::Pipeline)
+            .rows()
+            .values()
+            .filter_map(|row| row.version.int("order_nr"))
+            .max();
+        body.insert("order_nr".into(), (last.unwrap_or(0) + 1).into());
+        body.insert("is_selected".into(), true.into());
+        body.extend(given.body.clone());
+        Ok(())
+    }
+
+    fn new_stage(&self, body: &mut Body, given: &Input) -> Result<(), Refusal> {
+        required(given, "name")?;
+        required(given, "pipeline_id")?;
+        let stages = self.table(Kind::Stage).rows().values();
+        let siblings =
+            stages.filter(|row| row.version.body["pipeline_id"] == given.body["pipeline_id"]);
+        let last = siblings.filter_map(|row| row.version.int("order_nr")).max();
+        body.insert("order_nr".into(), (last.unwrap_or(0) + 1).into());
+        body.extend(given.body.clone());
+        Ok(())
+    }
+
+    /// A note of a deal is a note of its person and organization too.
+    fn new_note(&self, body: &mut Body, given: &Input) -> Result<(), Refusal> {
+        if text(&given.body, "content").is_empty() {
+            return Err(Refusal::new(400, "Note content must be given."));
+        }
+        body.extend(given.body.clone());
+        if let Some(deal) = int(body, "deal_id").and_then(|id| self.live(Kind::Deal, id)) {
+            for key in ["person_id", "org_id"] {
+                if body[key].is_null() {
+                    body.insert(key.into(), deal.version.body[key].clone());
+                }
+            }
+        }
+        check_note(body)
+    }
+
+    fn new_lead(&self, body: &mut Body, given: &Input, by: &Actor) -> Result<(), Refusal> {
+        if text(&given.body, "title").is_empty() {
+            return Err(Refusal::new(400, "Title must be given."));
+        }
+        body.insert("creator_id".into(), by.user.into());
+        body.insert(
+            "source_name".into(),
+            if by.source == Source::Web { json!("Manually created") } else { json!("API") },
+        );
+        body.insert("visible_to".into(), "3".into());
+        self.sign(body, by);
+        body.extend(given.body.clone());
+        check_lead(body)
+    }
+
+    /// Sum of a deal's product row.
+    pub(super) fn price_row(&self, body: &mut Body) {
+        let number = |key: &str| body.get(key).and_then(Value::as_f64).unwrap_or(0.0);
+        let gross = number("item_price") * number("quantity");
+        let net = if text(body, "discount_type") == "amount" {
+            gross - number("discount")
+        } else {
+            gross * (1.0 - number("discount") / 100.0)
+        };
+        let taxed = if text(body, "tax_method") == "exclusive" {
+            net * (1.0 + number("tax") / 100.0)
+        } else {
+            net
+        };
+        body.insert("sum".into(), super::render::tidy((taxed * 100.0).round() / 100.0));
+    }
+}
+
+/// Name from its parts, or the parts from the name, split at the first blank.
+fn derive_name(body: &mut Body, given: &Input) -> Result<(), Refusal> {
+    if given.body.contains_key("first_name") || given.body.contains_key("last_name") {
+        let parts = [text(body, "first_name").trim(), text(body, "last_name").trim()];
+        let name =
+            parts.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ");
+        if name.is_empty() {
+            return Err(Refusal::invalid(
+                "name",
+                "First name and last name must not both be empty",
+            ));
+        }
+        body.insert("name".into(), name.into());
+    } else if given.body.contains_key("name") {
+        let name = text(body, "name").to_owned();
+        let (first, last) =
+            name.split_once(' ').map_or((name.as_str(), None), |(first, last)| (first, Some(last)));
+        body.insert("first_name".into(), first.into());
+        body.insert("last_name".into(), last.into());
+    }
+    Ok(())
+}
+
+fn zero_value(body: &mut Body) {
+    if body["value"].is_null() {
+        body.insert("value".into(), json!(0));
+    }
+}
+
+/// Person from the primary participant, time of completion from `done`.
+fn finish_activity(body: &mut Body, given: &Input, now: Millis) {
+    if let Some(participants) = given.body.get("participants").and_then(Value::as_array) {
+        let primary = participants.iter().find(|row| row["primary"] == true);
+        body.insert(
+            "person_id".into(),
+            primary.map_or(Value::Null, |row| row["person_id"].clone()),
+        );
+    } else if let Some(person) = int(&given.body, "person_id") {
+        // Only the web UI gets here: the API takes participants.
+        body.insert("participants".into(), json!([{ "person_id": person, "primary": true }]));
+    }
+    let marked = !text(body, "marked_as_done_time").is_empty();
+    match (body["done"] == true, marked) {
+        (true, false) => body.insert("marked_as_done_time".into(), time::v2(now).into()),
+        (false, true) => body.insert("marked_as_done_time".into(), Value::Null),
+        _ => None,
+    };
+}
+
+fn tag_prices(body: &mut Body, product: i64) {
+    for row in body.get_mut("prices").and_then(Value::as_array_mut).into_iter().flatten() {
+        row["product_id"] = product.into();
+    }
+}
+
+fn check_billing(body: &Body) -> Result<(), Refusal> {
+    let (frequency, cycles) =
+        (text(body, "billing_frequency"), int(body, "billing_frequency_cycles"));
+    match (frequency, cycles) {
+        ("one-time", Some(_)) => {
+            Err(Refusal::invalid("billing_frequency_cycles", "Must be null for one-time billing"))
+        }
+        ("weekly", None) => {
+            Err(Refusal::invalid("billing_frequency_cycles", "Required for weekly billing"))
+        }
+        (_, Some(cycles)) if !(1..=208).contains(&cycles) => {
+            Err(Refusal::invalid("billing_frequency_cycles", "Must be between 1 and 208"))
+        }
+        _ => Ok(()),
+    }
+}
+
+const NOTE_LINKS: [(&str, &str); 6] = [
+    ("lead_id", "pinned_to_lead_flag"),
+    ("deal_id", "pinned_to_deal_flag"),
+    ("person_id", "pinned_to_person_flag"),
+    ("org_id", "pinned_to_organization_flag"),
+    ("project_id", "pinned_to_project_flag"),
+    ("task_id", "pinned_to_task_flag"),
+];
+
+fn check_note(body: &Body) -> Result<(), Refusal> {
+    if NOTE_LINKS.iter().all(|(link, _)| body[*link].is_null()) {
+        let text = "Note must be associated with at least one organization, person, deal, lead or project.";
+        return Err(Refusal::new(400, text));
+    }
+    let loose = NOTE_LINKS.iter().find(|(link, pin)| body[*pin] == true && body[*link].is_null());
+    loose.map_or(Ok(()), |(link, pin)| Err(Refusal::new(400, &format!("{pin} needs {link}"))))
+}
+
+fn check_lead(body: &Body) -> Result<(), Refusal> {
+    if body["person_id"].is_null() && body["organization_id"].is_null() {
+        return Err(Refusal::new(
+            400,
+            "One of the \"person_id\" or \"organization_id\" must be set.",
+        ));
+    }
+    Ok(())
+}
+
+fn change_lead(body: &mut Body, given: &Input, now: Millis) -> Result<(), Refusal> {
+    let only_unarchives =
+        given.body.keys().all(|key| key == "is_archived") && given.custom.is_empty();
+    if body["is_archived"] == true && !only_unarchives {
+        return Err(Refusal::new(400, "Archived leads accept only is_archived"));
+    }
+    body.extend(given.body.clone());
+    let archived = if body["is_archived"] == true { time::exact(now).into() } else { Value::Null };
+    body.insert("archive_time".into(), archived);
+    check_lead(body)
+}
