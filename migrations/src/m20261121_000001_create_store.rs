@@ -35,6 +35,7 @@ impl MigrationTrait for Migration {
 
 const INDEXES: &[(&str, &str, &[&str])] = &[
     ("observation", "observation_external", &["scope", "side", "external"]),
+    ("observation", "observation_presence", &["scope", "side", "presence"]),
     ("dirty", "dirty_due", &["scope", "side", "next_at"]),
     ("link_end", "link_end_link", &["scope", "link"]),
     ("former_end", "former_end_link", &["scope", "link"]),
