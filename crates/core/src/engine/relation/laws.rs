@@ -143,6 +143,31 @@ fn flag() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// The relation with its sides swapped (invariant I19).
+fn mirror(relation: Relation) -> Relation {
+    fn swap<T>(pair: Pair<T>) -> Pair<T> {
+        Pair::new(pair.right, pair.left)
+    }
+    let flip =
+        |map: OptionMap| OptionMap { to_right: map.to_left, to_left: map.to_right, open: map.open };
+    match relation {
+        Relation::Text { limits } => Relation::Text { limits: swap(limits) },
+        Relation::RichText { html, limits } => {
+            Relation::RichText { html: swap(html), limits: swap(limits) }
+        }
+        Relation::Option { map } => Relation::Option { map: flip(map) },
+        Relation::OptionSet { map } => Relation::OptionSet { map: flip(map) },
+        Relation::User { map } => Relation::User { map: flip(map) },
+        Relation::Number { scale } => Relation::Number { scale: swap(scale) },
+        Relation::Bool
+        | Relation::Phone { .. }
+        | Relation::Email
+        | Relation::Date
+        | Relation::Timestamp
+        | Relation::Reference { .. } => relation,
+    }
+}
+
 fn any_value() -> impl Strategy<Value = Value> {
     prop_oneof![
         any_text(),
@@ -188,6 +213,27 @@ proptest! {
         relation in any_relation(), left in any_value(), right in any_value()
     ) {
         check(relation, &left, &right)?;
+    }
+
+    #[test]
+    fn given_swapped_sides_when_translated_then_the_outcome_is_mirrored(
+        relation in any_relation(), left in any_value(), right in any_value()
+    ) {
+        // The counterparts of these tests are named by side.
+        prop_assume!(!matches!(relation, Relation::Reference { .. }));
+        let (one, other) = (rule(relation.clone()), rule(mirror(relation)));
+        let left = one.normalize(Side::Left, &left);
+        let right = one.normalize(Side::Right, &right);
+
+        prop_assert_eq!(&other.normalize(Side::Right, &left), &left);
+        prop_assert_eq!(
+            one.agree(&Numbered, &left, &right),
+            other.agree(&Numbered, &right, &left)
+        );
+        prop_assert_eq!(
+            one.translate(&Numbered, Side::Right, &left, &right),
+            other.translate(&Numbered, Side::Left, &left, &right)
+        );
     }
 
     #[test]
