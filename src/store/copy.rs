@@ -46,7 +46,10 @@ async fn copy_tables(from: &DatabaseConnection, to: &DatabaseConnection) -> Resu
     Ok(())
 }
 
-async fn copy_table<E, A>(from: &DatabaseConnection, to: &DatabaseConnection) -> Result<(), StoreError>
+async fn copy_table<E, A>(
+    from: &DatabaseConnection,
+    to: &DatabaseConnection,
+) -> Result<(), StoreError>
 where
     E: EntityTrait,
     E::Model: IntoActiveModel<A> + Send,
