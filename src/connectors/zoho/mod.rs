@@ -28,7 +28,7 @@ use crmsync_core::model::{ModuleName, RecordId, RemoteField, Value};
 use secrecy::SecretString;
 use url::Url;
 
-pub use auth::{Grant, OauthClient, exchange_grant_code, scopes_for};
+pub use auth::{Grant, OauthClient, StoredToken, TokenStore, exchange_grant_code, scopes_for};
 pub use encode::OptionForm;
 pub use hosts::{Hosts, Pinning, REGIONS, region_hosts};
 
@@ -62,10 +62,12 @@ const fn row_credits(rows: usize) -> u64 {
 }
 
 /// One connection to one organization.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     pub oauth: OauthClient,
     pub refresh_token: SecretString,
+    /// Where the access token is kept for the next process; else each process makes its own.
+    pub token_store: Option<Arc<dyn TokenStore>>,
     /// Base URL of the API; else the token's `api_domain`.
     pub api_url: Option<Url>,
     pub api_version: String,
@@ -101,6 +103,7 @@ impl Settings {
         Self {
             oauth,
             refresh_token,
+            token_store: None,
             api_url: None,
             api_version: "v8".into(),
             http: HttpSettings::new(connection, pace, seed),
@@ -152,6 +155,7 @@ impl Zoho {
             settings.oauth.clone(),
             settings.refresh_token.clone(),
             settings.api_url.clone(),
+            settings.token_store.clone(),
         );
         let client = client::Client { http, tokens, version: settings.api_version.clone() };
         Ok(Self { settings, client, cache: schema::Cache::default() })

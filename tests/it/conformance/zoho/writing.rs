@@ -1,6 +1,6 @@
 //! What Zoho alone does when it is written to.
 
-use crmsync::connectors::ConnectorError;
+use crmsync::connectors::{ConnectorError, Operation};
 
 use super::*;
 
@@ -116,4 +116,44 @@ async fn given_a_deleted_record_when_restored_then_it_is_present_under_its_id() 
     assert_eq!(restored.id, id);
     let probe = world.connector.probe(&module, &id, &remote(&["Last_Name"])).await.unwrap();
     assert!(matches!(probe, Probe::Present(_)), "{probe:?}");
+}
+
+#[tokio::test]
+async fn given_either_status_for_mixed_and_failed_rows_when_created_then_rows_decide() {
+    for (mixed, all_failed) in [(207, 400), (200, 202)] {
+        let world = ZohoWorld::start().await;
+        world.server.set_switches(|switches| {
+            switches.mixed_status = mixed;
+            switches.all_failed_status = all_failed;
+        });
+        let module = ModuleName::from("Contacts");
+        let (good, bad) = (one("Last_Name", "Ada"), one("Department", "Sales"));
+
+        let mixed = world.connector.create(&module, &[good, bad.clone()]).await;
+        let failed = world.connector.create(&module, &[bad]).await;
+
+        assert!(mixed[0].is_ok() && failed.len() == 1);
+        for refused in [&mixed[1], &failed[0]] {
+            let kind = &refused.as_ref().unwrap_err().kind;
+            assert!(matches!(kind, ErrorKind::Invalid { field, .. } if field == "Last_Name"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn given_more_rows_than_a_call_takes_when_created_then_all_are_and_the_price_is_known() {
+    let world = ZohoWorld::start().await;
+    let module = ModuleName::from("Contacts");
+    world.connector.describe(&module).await.unwrap();
+    let before = world.connector.spent();
+    let rows: Vec<_> = (0..123).map(|n| one("Last_Name", format!("Person {n}").as_str())).collect();
+
+    let outcomes = world.connector.create(&module, &rows).await;
+
+    assert!(outcomes.iter().all(Result::is_ok));
+    assert_eq!(world.names().len(), 123);
+    let price = world.connector.price(Operation::Create, 123);
+    let spent = world.connector.spent();
+    assert_eq!(spent.calls - before.calls, price.calls);
+    assert_eq!(spent.units - before.units, price.units);
 }
