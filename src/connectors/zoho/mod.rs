@@ -87,26 +87,20 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Defaults of an Enterprise organization: 20 calls at once, 10 of them heavy, three left to others.
+    /// Defaults that every paid edition allows; [`pace_for_edition`] knows more.
     pub fn new(
         connection: impl Into<String>,
         oauth: OauthClient,
         refresh_token: SecretString,
         seed: u64,
     ) -> Self {
-        let pace = Pace {
-            burst: NonZeroU32::MIN.saturating_add(39),
-            per: Duration::from_secs(1),
-            concurrency: 17,
-            heavy: 8,
-        };
         Self {
             oauth,
             refresh_token,
             token_store: None,
             api_url: None,
             api_version: "v8".into(),
-            http: HttpSettings::new(connection, pace, seed),
+            http: HttpSettings::new(connection, pace_for_edition("standard"), seed),
             credits: None,
             share_percent: 100,
             metadata_cache: Some(Duration::from_hours(1)),
@@ -115,6 +109,27 @@ impl Settings {
             page_rows: PAGE_ROWS,
             record_url: None,
         }
+    }
+}
+
+/// What an edition allows at once, less a fifth for other programs of the organization. Zoho publishes no rate
+/// besides; the burst keeps us from being the first to find one.
+///
+/// Source: Zoho CRM API v8, "API limits".
+pub fn pace_for_edition(edition: &str) -> Pace {
+    let allowed: usize = match edition.to_lowercase().as_str() {
+        "free" => 5,
+        "professional" => 15,
+        "enterprise" | "zohoone" => 20,
+        "ultimate" | "crmplus" => 25,
+        _ => 10,
+    };
+    Pace {
+        burst: NonZeroU32::MIN.saturating_add(39),
+        per: Duration::from_secs(1),
+        concurrency: allowed - allowed / 5,
+        // Ten calls at once with sorting or many rows, in all editions.
+        heavy: (allowed - allowed / 5).min(8),
     }
 }
 
