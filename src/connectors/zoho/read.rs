@@ -11,7 +11,9 @@ use serde_json::{Map, Value as Json};
 use super::Zoho;
 use super::auth::module_scope;
 use super::client::{Call, Reply};
-use super::codec::{Decoded, Depth, Naming, RICH_TEXT_CUT, Shape, decode_row};
+use super::codec::{
+    Decoded, Depth, Naming, RICH_TEXT_CUT, Shape, decode_row, module_of, reference_id,
+};
 use super::encode::zoho_time;
 use super::schema::Metadata;
 use super::wire::{Rows, id_text};
@@ -97,6 +99,13 @@ impl Row {
     }
 }
 
+/// The record that a lookup points to, while its module is not known.
+fn untold(row: &Json, name: &str) -> Option<String> {
+    let lookup = row.get(name).filter(|lookup| !lookup.is_null())?;
+    let is_told = module_of(lookup, row.as_object()?).is_some();
+    reference_id(lookup).filter(|_| !is_told)
+}
+
 fn may_be_cut(row: &Json, name: &str) -> bool {
     let text = row.get(name).and_then(Json::as_str);
     text.is_some_and(|text| text.chars().count() >= RICH_TEXT_CUT)
@@ -117,8 +126,10 @@ impl Zoho {
         let mut page = self.page_of(&replies);
         page.next = next;
         page.undecodable = merged.undecodable;
-        for row in &merged.rows {
-            place(&mut page, &metadata, request.fields, row);
+        let mut rows: Vec<Row> = merged.rows.into_iter().map(Row::cut).collect();
+        self.tell_modules(&metadata, request.fields, &mut rows).await?;
+        for row in &rows {
+            place(&mut page, &metadata, request.fields, &row.json);
         }
         Ok(page)
     }
@@ -188,6 +199,7 @@ impl Zoho {
         let alive = merged.rows.into_iter().filter(|row| !is_converted(row));
         let mut rows: Vec<Row> = alive.map(Row::cut).collect();
         self.complete_rich_text(module, &metadata, fields, &mut rows).await?;
+        self.tell_modules(&metadata, fields, &mut rows).await?;
         for row in rows {
             self.place_whole(&mut page, module, &metadata, fields, row).await?;
         }
@@ -282,6 +294,50 @@ impl Zoho {
             }
         }
         Ok(())
+    }
+
+    /// Finds out which module `What_Id` points to, where rows do not say `$se_module`: asks each module that is
+    /// mapped which of the records are its own, one call a module.
+    async fn tell_modules(
+        &self,
+        metadata: &Metadata,
+        fields: &[RemoteField],
+        rows: &mut [Row],
+    ) -> Result<(), ErrorKind> {
+        for field in fields {
+            let shape = metadata.forms.get(field.base()).map(|form| &form.shape);
+            let (Some(Shape::Polymorphic(Naming::Beside)), Some(module)) = (shape, field.part())
+            else {
+                continue;
+            };
+            let ids: BTreeSet<String> =
+                rows.iter().filter_map(|row| untold(&row.json, field.base())).collect();
+            let ids: Vec<String> = ids.into_iter().collect();
+            for ids in ids.chunks(super::BATCH) {
+                let own = self.own_ids(module, ids).await?;
+                let pointing = |row: &&mut Row| {
+                    untold(&row.json, field.base()).is_some_and(|id| own.contains(&id))
+                };
+                for row in rows.iter_mut().filter(pointing) {
+                    row.json["$se_module"] = module.into();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of `ids` that are records of `module`; none when we may not see it.
+    async fn own_ids(&self, module: &str, ids: &[String]) -> Result<BTreeSet<String>, ErrorKind> {
+        let call = Call::get(&[module], module_scope(module, "READ"))
+            .query("ids", ids.join(","))
+            .query("fields", "Modified_Time");
+        let rows = match self.client.call(&call).await {
+            Ok(reply) => reply.decode::<Rows>()?,
+            Err(ErrorKind::Gone | ErrorKind::Forbidden(_)) => None,
+            Err(kind) => return Err(kind),
+        };
+        let data = rows.into_iter().flat_map(|rows| rows.data);
+        Ok(data.filter_map(|row| row.get("id").and_then(id_text)).collect())
     }
 
     pub(super) async fn find_out(

@@ -114,3 +114,17 @@ async fn given_no_right_to_a_module_when_read_then_it_is_forbidden_and_not_empty
     assert_eq!(probe, Probe::Forbidden);
     assert_eq!(fetch.recovery(), Recovery::Quarantine);
 }
+
+#[tokio::test]
+async fn given_a_task_of_a_module_that_is_not_mapped_when_read_then_its_parts_are_empty() {
+    let world = ZohoWorld::start().await;
+    let lead = world.server.add("Leads", json!({ "Last_Name": "Ada" }));
+    let about = json!({ "id": lead.to_string() });
+    let values = json!({ "Subject": "Call", "What_Id": about, "$se_module": "Leads" });
+    let task = text(world.server.add("Tasks", values));
+
+    let read = world.fetch("Tasks", &task, &["What_Id.Deals", "What_Id.Accounts"]).await;
+
+    assert_eq!(read.fields["What_Id.Deals"], Value::Empty);
+    assert_eq!(read.fields["What_Id.Accounts"], Value::Empty);
+}
