@@ -1,7 +1,7 @@
 //! Zoho CRM, API v8.
 //!
 //! `wire` has the JSON, `codec` and `encode` the values (pure), `refusal` what error codes mean; `auth`, `hosts` and `client`
-//! carry calls, `schema`, `read` and `write` make them. Limits, quirks and links: `docs.md`.
+//! carry calls, `schema`, `read` and `write` make them, `slices` and `whole` help to read. Limits, quirks and links: `docs.md`.
 
 mod auth;
 mod client;
@@ -12,6 +12,8 @@ mod pages;
 mod read;
 mod refusal;
 mod schema;
+mod slices;
+mod whole;
 mod wire;
 mod write;
 
