@@ -64,7 +64,7 @@ impl Zoho {
         let call = Call::get(&[module.as_str(), "actions", "fetch_full_data"], scope)
             .query("ids", ids.join(","))
             .query("fields", names.join(","));
-        let full = self.client.call(&call).await?.decode::<Rows>()?;
+        let full = self.rows_if_allowed(&call).await?;
         for full in full.into_iter().flat_map(|rows| rows.data) {
             let same = |row: &&mut Row| row.json.get("id") == full.get("id");
             if let Some(row) = rows.iter_mut().find(same) {
@@ -104,18 +104,29 @@ impl Zoho {
         Ok(())
     }
 
-    /// Those of `ids` that are records of `module`; none when we may not see it.
+    /// Those of `ids` that are records of `module`; none when we may not see that.
     async fn own_ids(&self, module: &str, ids: &[String]) -> Result<BTreeSet<String>, ErrorKind> {
         let call = Call::get(&[module], module_scope(module, "READ"))
             .query("ids", ids.join(","))
             .query("fields", "Modified_Time");
-        let rows = match self.client.call(&call).await {
-            Ok(reply) => reply.decode::<Rows>()?,
-            Err(ErrorKind::Gone | ErrorKind::Forbidden(_)) => None,
-            Err(kind) => return Err(kind),
-        };
+        let rows = self.rows_if_allowed(&call).await?;
         let data = rows.into_iter().flat_map(|rows| rows.data);
         Ok(data.filter_map(|row| row.get("id").and_then(id_text)).collect())
+    }
+
+    /// Rows of a call that only completes others: a refusal leaves those incomplete, which they say themselves.
+    async fn rows_if_allowed(&self, call: &Call) -> Result<Option<Rows>, ErrorKind> {
+        match self.client.call(call).await {
+            Ok(reply) => reply.decode(),
+            Err(
+                ErrorKind::Gone
+                | ErrorKind::Forbidden(_)
+                | ErrorKind::Refused(_)
+                | ErrorKind::UnknownName(_)
+                | ErrorKind::Misconfigured(_),
+            ) => Ok(None),
+            Err(kind) => Err(kind),
+        }
     }
 }
 

@@ -128,3 +128,21 @@ async fn given_a_task_of_a_module_that_is_not_mapped_when_read_then_its_parts_ar
     assert_eq!(read.fields["What_Id.Deals"], Value::Empty);
     assert_eq!(read.fields["What_Id.Accounts"], Value::Empty);
 }
+
+#[tokio::test]
+async fn given_cut_text_that_cannot_be_completed_when_fetched_then_it_is_reported_and_not_taken() {
+    let world = ZohoWorld::start().await;
+    world.server.add_field("Contacts", Field::new("Story", FieldType::RichText));
+    let story = "x".repeat(900);
+    let id = text(world.server.add("Contacts", json!({ "Last_Name": "Ada", "Story": story })));
+    let body = r#"{"code":"NOT_SUPPORTED","details":{},"message":"no","status":"error"}"#;
+    let refusal =
+        Fault::Answer { status: 400, content_type: "application/json", body: body.into() };
+    world.faults().on("GET /crm/v8/Contacts/actions/fetch_full_data", 0, 2, refusal);
+
+    let fields = remote(&["Story"]);
+    let page = world.connector.fetch(&"Contacts".into(), &[id], &fields).await.unwrap();
+
+    assert!(page.records.is_empty());
+    assert_eq!(page.undecodable[0].reason, "cut text in `Story`");
+}

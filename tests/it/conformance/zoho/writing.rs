@@ -163,3 +163,37 @@ async fn given_more_rows_than_a_call_takes_when_created_then_all_are_and_the_pri
     assert_eq!(spent.calls - before.calls, price.calls);
     assert_eq!(spent.units - before.units, price.units);
 }
+
+#[tokio::test]
+async fn given_versions_of_several_records_when_one_moved_on_then_only_it_is_stale() {
+    let world = ZohoWorld::start().await;
+    let ids = ["Ada", "Bea", "Cid"].map(|name| world.add(name));
+    let mut rows = Vec::new();
+    for id in &ids {
+        let current = world.fetch("Contacts", id, &["Last_Name"]).await;
+        let (fields, unmodified_since) = (one("Department", "Sales"), current.modified_at);
+        rows.push(UpdateRow { id: id.clone(), fields, current, unmodified_since });
+    }
+    world.wait(60);
+    world.edit(&ids[1], "Beatrix");
+
+    let outcomes = world.connector.update(&"Contacts".into(), &rows).await;
+
+    assert_eq!(outcomes[0].as_ref().unwrap().id, ids[0]);
+    assert_eq!(outcomes[1].as_ref().unwrap_err().kind, ErrorKind::Stale);
+    assert_eq!(outcomes[2].as_ref().unwrap().id, ids[2]);
+}
+
+#[tokio::test]
+async fn given_a_lookup_to_nobody_when_updated_then_the_field_is_refused_and_the_record_not_gone() {
+    let world = ZohoWorld::start().await;
+    let id = world.add("Ada");
+    let current = world.fetch("Contacts", &id, &["Last_Name"]).await;
+    let fields = one("Account_Name", Value::Reference("999999".into()));
+    let row = UpdateRow { id, fields, current, unmodified_since: None };
+
+    let error = world.connector.update(&"Contacts".into(), &[row]).await.remove(0).unwrap_err();
+
+    let ErrorKind::Invalid { field, .. } = &error.kind else { panic!("{error}") };
+    assert_eq!(field, "Account_Name");
+}
