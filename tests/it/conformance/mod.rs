@@ -1,0 +1,3 @@
+//! What each connector promises, asked of each against its simulator.
+
+mod pipedrive;

@@ -1,0 +1,6 @@
+//! Pipedrive: reading, writing, failing.
+
+mod desk;
+mod failing;
+mod reading;
+mod writing;

@@ -1,0 +1,3 @@
+//! Tests of the whole program against the simulators, over real HTTP.
+
+mod conformance;
