@@ -77,7 +77,7 @@ impl State {
             product.map_or(Value::Null, |product| product.version.body["name"].clone()),
         );
         body.insert("order_nr".into(), (rows_of(self, &[deal]).len() + 1).into());
-        self.price_row(&mut body);
+        Self::price_row(&mut body);
         let id = self.insert(Kind::DealProduct, body, Map::new(), by, now);
         self.recount_deal(id, by, now);
         Ok(id)
@@ -222,7 +222,7 @@ pub(super) fn follow(state: &mut State, ctx: &Ctx) -> Outcome {
     let since = ctx.now;
     match state.table_mut(ctx.kind).get_mut(id) {
         Some(record) if record.followers.iter().all(|(follower, _)| *follower != user) => {
-            record.followers.push((user, since))
+            record.followers.push((user, since));
         }
         _ => return Err(Refusal::new(400, "User is already a follower")),
     }

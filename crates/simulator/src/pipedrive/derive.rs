@@ -42,7 +42,7 @@ impl State {
             body.insert(owner.into(), by.user.into());
         }
         match kind {
-            Kind::Person => self.new_person(body, given),
+            Kind::Person => Self::new_person(body, given),
             Kind::Organization => {
                 required(given, "name")?;
                 body.extend(given.body.clone());
@@ -54,7 +54,7 @@ impl State {
             Kind::Pipeline => self.new_pipeline(body, given),
             Kind::Stage => self.new_stage(body, given),
             Kind::Note => self.new_note(body, given),
-            Kind::Lead => self.new_lead(body, given, by),
+            Kind::Lead => Self::new_lead(body, given, by),
             Kind::DealProduct => {
                 body.extend(given.body.clone());
                 Ok(())
@@ -97,7 +97,7 @@ impl State {
             Kind::Lead => change_lead(body, given, now),
             Kind::DealProduct => {
                 body.extend(given.body.clone());
-                self.price_row(body);
+                Self::price_row(body);
                 Ok(())
             }
             Kind::Organization | Kind::Pipeline | Kind::Stage => {
@@ -107,9 +107,9 @@ impl State {
         }
     }
 
-    fn new_person(&self, body: &mut Body, given: &Input) -> Result<(), Refusal> {
+    fn new_person(body: &mut Body, given: &Input) -> Result<(), Refusal> {
         let has = |key: &str| !text(&given.body, key).trim().is_empty();
-        if !has("name") && !(has("first_name") && has("last_name")) {
+        if !(has("name") || has("first_name") && has("last_name")) {
             return Err(Refusal::invalid("name", "Required field is missing"));
         }
         body.extend(given.body.clone());
@@ -137,7 +137,7 @@ impl State {
         }
         body.insert("creator_user_id".into(), by.user.into());
         body.insert("currency".into(), self.currency_of(by.user).into());
-        self.sign(body, by);
+        Self::sign(body, by);
         body.extend(given.body.clone());
         self.place_deal(body, given)?;
         zero_value(body);
@@ -148,7 +148,7 @@ impl State {
     }
 
     /// Origin of deals and leads.
-    fn sign(&self, body: &mut Body, by: &Actor) {
+    fn sign(body: &mut Body, by: &Actor) {
         let (origin, id) = match &by.source {
             Source::Web => ("ManuallyCreated", None),
             Source::Token => ("API", None),
@@ -373,7 +373,7 @@ impl State {
         check_note(body)
     }
 
-    fn new_lead(&self, body: &mut Body, given: &Input, by: &Actor) -> Result<(), Refusal> {
+    fn new_lead(body: &mut Body, given: &Input, by: &Actor) -> Result<(), Refusal> {
         if text(&given.body, "title").is_empty() {
             return Err(Refusal::new(400, "Title must be given."));
         }
@@ -383,13 +383,13 @@ impl State {
             if by.source == Source::Web { json!("Manually created") } else { json!("API") },
         );
         body.insert("visible_to".into(), "3".into());
-        self.sign(body, by);
+        Self::sign(body, by);
         body.extend(given.body.clone());
         check_lead(body)
     }
 
     /// Sum of a deal's product row.
-    pub(super) fn price_row(&self, body: &mut Body) {
+    pub(super) fn price_row(body: &mut Body) {
         let number = |key: &str| body.get(key).and_then(Value::as_f64).unwrap_or(0.0);
         let gross = number("item_price") * number("quantity");
         let net = if text(body, "discount_type") == "amount" {

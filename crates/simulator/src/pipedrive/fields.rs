@@ -29,7 +29,7 @@ pub(super) struct Field {
     pub(super) id: i64,
     pub(super) code: String,
     pub(super) name: String,
-    pub(super) field_type: String,
+    pub(super) value_type: String,
     pub(super) options: Option<Vec<Choice>>,
     pub(super) custom: bool,
     pub(super) optional: bool,
@@ -100,7 +100,7 @@ fn plain(id: i64, code: &str, name: &str, field_type: &str) -> Field {
         id,
         code: code.into(),
         name: name.into(),
-        field_type: field_type.into(),
+        value_type: field_type.into(),
         options: None,
         custom: false,
         optional: false,
@@ -249,12 +249,12 @@ impl State {
         self.epoch += 1;
     }
 
-    pub(super) fn field_json(&self, field: &Field, include: &[String]) -> Value {
+    pub(super) fn field_json(field: &Field, include: &[String]) -> Value {
         let options = field
             .options
             .as_ref()
             .map(|choices| choices.iter().map(choice_json).collect::<Vec<_>>());
-        let subfields = match field.field_type.as_str() {
+        let subfields = match field.value_type.as_str() {
             "monetary" => {
                 json!([{ "field_code": "currency", "field_name": format!("Currency of {}", field.name), "field_type": "varchar" }])
             }
@@ -265,7 +265,7 @@ impl State {
             _ => Value::Null,
         };
         let mut json = json!({
-            "field_name": field.name, "field_code": field.code, "field_type": field.field_type,
+            "field_name": field.name, "field_code": field.code, "field_type": field.value_type,
             "description": field.description, "options": options, "subfields": subfields,
             "is_custom_field": field.custom, "is_optional_response_field": field.optional,
             "is_writable": field.writable,
@@ -347,7 +347,7 @@ pub(super) fn list(state: &mut State, ctx: &Ctx) -> Outcome {
     ctx.allow(&["include_fields", "limit", "cursor"])?;
     let include = include(ctx)?;
     let rows: Vec<Value> =
-        state.fields_of(ctx.kind).iter().map(|field| state.field_json(field, &include)).collect();
+        state.fields_of(ctx.kind).iter().map(|field| State::field_json(field, &include)).collect();
     page::of_values(state, ctx, rows)
 }
 
@@ -355,7 +355,7 @@ pub(super) fn list(state: &mut State, ctx: &Ctx) -> Outcome {
 pub(super) fn get(state: &mut State, ctx: &Ctx) -> Outcome {
     ctx.allow(&["include_fields"])?;
     let include = include(ctx)?;
-    Ok(one(&state.field_json(found(state, ctx)?, &include)))
+    Ok(one(&State::field_json(found(state, ctx)?, &include)))
 }
 
 /// `POST /api/v2/{kind}Fields`
@@ -398,7 +398,7 @@ pub(super) fn create(state: &mut State, ctx: &Ctx) -> Outcome {
     }
     let code = state.add_field(ctx.kind, &name, &field_type, &labels);
     adjust(state, ctx.kind, &code, &body);
-    let reply = state.field_json(custom_by(state, ctx.kind, &code)?, &[]);
+    let reply = State::field_json(custom_by(state, ctx.kind, &code)?, &[]);
     Ok(one(&reply).wrote(1))
 }
 
@@ -462,14 +462,14 @@ pub(super) fn change(state: &mut State, ctx: &Ctx) -> Outcome {
     }
     field_name(&body)?;
     adjust(state, ctx.kind, ctx.arg(0), &body);
-    Ok(one(&state.field_json(found(state, ctx)?, &[])).wrote(1))
+    Ok(one(&State::field_json(found(state, ctx)?, &[])).wrote(1))
 }
 
 /// `DELETE /api/v2/{kind}Fields/{code}`
 pub(super) fn delete(state: &mut State, ctx: &Ctx) -> Outcome {
     ctx.allow(&[])?;
     ctx.admin(state)?;
-    let json = state.field_json(custom(state, ctx)?, &[]);
+    let json = State::field_json(custom(state, ctx)?, &[]);
     state.delete_field(ctx.kind, ctx.arg(0));
     Ok(one(&json).wrote(1))
 }
@@ -493,8 +493,10 @@ pub(super) fn add_options(state: &mut State, ctx: &Ctx) -> Outcome {
 
 fn touched(state: &State, ctx: &Ctx, ids: &[i64]) -> Outcome {
     let options = found(state, ctx)?.options.iter().flatten();
-    let data: Vec<_> =
-        options.filter(|choice| ids.iter().any(|id| choice.id == *id)).map(choice_json).collect();
+    let data: Vec<_> = options
+        .filter(|choice| ids.iter().any(|id| choice.id == *id))
+        .map(|choice| json!({ "id": choice.id, "label": choice.label }))
+        .collect();
     Ok(one(&data.into()).wrote(1))
 }
 

@@ -95,12 +95,13 @@ impl Meter {
             self.used += cost;
             return Ok(());
         }
-        if let Some((count, last)) = self.refusals.get_mut(&caller.token) {
-            if caller.scopes.is_none() && *count >= settings.limits.patience && now - *last < BLOCK
-            {
-                *last = now;
-                return Err(blocked());
-            }
+        if let Some((count, last)) = self.refusals.get_mut(&caller.token)
+            && caller.scopes.is_none()
+            && *count >= settings.limits.patience
+            && now - *last < BLOCK
+        {
+            *last = now;
+            return Err(blocked());
         }
         let limit = burst(settings, Some(caller), is_search);
         let calls = self.calls.entry((caller.token.clone(), is_search)).or_default();

@@ -1,5 +1,7 @@
 //! Lists of v2: filters, order, pages. A page costs what it holds, not what the table holds.
 
+use std::fmt::Write;
+
 use serde_json::{Value, json};
 
 use super::kind::Kind;
@@ -317,7 +319,8 @@ fn run(state: &mut State, ctx: &Ctx, query: &Query) -> Outcome {
         }
         state.render_into(&mut body, ctx, row.id, &query.look);
     }
-    body.push_str(&format!(r#"],"additional_data":{{"next_cursor":{}}}}}"#, json!(next)));
+    // A String takes every write.
+    let _ = write!(body, r#"],"additional_data":{{"next_cursor":{}}}}}"#, json!(next));
     Ok(Reply { body: body.into(), ..Reply::json(200, &Value::Null) })
 }
 

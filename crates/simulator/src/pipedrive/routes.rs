@@ -1,6 +1,6 @@
 //! Paths, verbs, costs and scopes: one table.
 //!
-//! Source: Pipedrive OpenAPI v1 and v2, `x-token-cost` and security of each operation.
+//! Source: Pipedrive's `OpenAPI` documents v1 and v2, `x-token-cost` and security of each operation.
 
 use std::collections::BTreeMap;
 
@@ -53,10 +53,7 @@ impl Ctx<'_> {
     }
 
     pub(super) fn object(&self) -> Result<Map<String, Value>, Refusal> {
-        match self.json()? {
-            Value::Object(object) => Ok(object),
-            _ => Err(Refusal::not_a("body", "object")),
-        }
+        self.json()?.as_object().cloned().ok_or_else(|| Refusal::not_a("body", "object"))
     }
 
     pub(super) fn admin(&self, state: &State) -> Result<(), Refusal> {

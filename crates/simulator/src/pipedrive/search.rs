@@ -19,7 +19,7 @@ const MAX_LIMIT: usize = 100;
 
 fn is_searchable(field: &Field) -> bool {
     matches!(
-        field.field_type.as_str(),
+        field.value_type.as_str(),
         "address" | "varchar" | "text" | "varchar_auto" | "double" | "monetary" | "phone"
     )
 }
@@ -61,7 +61,14 @@ impl State {
                 Kind::Person => {
                     deleted + self.settings.switches.search_ghosts.num_milliseconds() > now
                 }
-                _ => false,
+                Kind::Deal
+                | Kind::Activity
+                | Kind::Product
+                | Kind::Pipeline
+                | Kind::Stage
+                | Kind::Note
+                | Kind::Lead
+                | Kind::DealProduct => false,
             };
             if !stays {
                 return None;
@@ -101,18 +108,7 @@ impl State {
     }
 
     fn notes_of(&self, kind: Kind, version: &Version) -> Vec<String> {
-        let key = match kind {
-            Kind::Person => "person_id",
-            Kind::Organization => "org_id",
-            Kind::Deal => "deal_id",
-            Kind::Lead => "lead_id",
-            Kind::Activity
-            | Kind::Product
-            | Kind::Pipeline
-            | Kind::Stage
-            | Kind::Note
-            | Kind::DealProduct => return Vec::new(),
-        };
+        let Some(key) = kind.link() else { return Vec::new() };
         let notes = self.table(Kind::Note).rows().values().filter(|note| !note.version.deleted);
         notes
             .filter(|note| note.version.body[key] == version.body["id"])
@@ -155,7 +151,14 @@ impl State {
                 "stage": self.named_in_hit(Kind::Stage, version.int("stage_id")), "person": self.named_in_hit(Kind::Person, version.int("person_id")),
                 "organization": self.named_in_hit(Kind::Organization, version.int(organization)), "is_archived": get("is_archived"), "notes": [] })
             }
-            _ => json!({ "name": get("name"), "code": get("code") }),
+            Kind::Product
+            | Kind::Activity
+            | Kind::Pipeline
+            | Kind::Stage
+            | Kind::Note
+            | Kind::DealProduct => {
+                json!({ "name": get("name"), "code": get("code") })
+            }
         };
         for (key, value) in more.as_object().into_iter().flatten() {
             item[key] = value.clone();
@@ -382,7 +385,7 @@ pub(super) fn by_field(state: &mut State, ctx: &Ctx) -> Outcome {
     };
     let table = state.table(kind);
     let filed = mode == "exact"
-        && (field.custom && !matches!(field.field_type.as_str(), "monetary" | "address")
+        && (field.custom && !matches!(field.value_type.as_str(), "monetary" | "address")
             || matches!(code, "emails" | "phones" | "name" | "title"));
     let rows: Vec<Value> = if filed {
         state

@@ -2,6 +2,8 @@
 //!
 //! Source: Pipedrive, "Webhooks v2 guide".
 
+#![expect(clippy::unnecessary_wraps, reason = "handlers share one signature")]
+
 use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -105,7 +107,7 @@ impl Webhooks {
         self.hooks.get(&id)
     }
 
-    fn post(&mut self, hook: i64, payload: Value, now: Millis) {
+    fn post(&mut self, hook: i64, payload: &Value, now: Millis) {
         let banned = self.hooks.get(&hook).is_none_or(|hook| hook.banned_until > now);
         if banned || draw(&mut self.dice) % 1_000 < self.weather.lost_per_mille {
             self.lost += 1;
@@ -241,7 +243,7 @@ impl State {
             meta["webhook_owner_id"] = owner.into();
             let payload =
                 json!({ "meta": meta, "data": states["data"], "previous": states["previous"] });
-            self.webhooks.post(*id, payload, now);
+            self.webhooks.post(*id, &payload, now);
         }
     }
 

@@ -212,18 +212,7 @@ impl State {
 
     /// Reads null where a record pointed to a parent that is gone; no update time moves.
     pub(super) fn unlink(&mut self, parent: Kind, gone: &std::collections::BTreeSet<i64>) {
-        let key = match parent {
-            Kind::Person => "person_id",
-            Kind::Organization => "org_id",
-            Kind::Deal => "deal_id",
-            Kind::Product => "product_id",
-            Kind::Activity
-            | Kind::Pipeline
-            | Kind::Stage
-            | Kind::Note
-            | Kind::Lead
-            | Kind::DealProduct => return,
-        };
+        let Some(key) = parent.link().filter(|_| parent != Kind::Lead) else { return };
         for child in Kind::ALL {
             let key = if child == Kind::Lead && key == "org_id" { "organization_id" } else { key };
             let points =
@@ -276,10 +265,10 @@ impl State {
         let Some(record) = self.table(kind).get(id) else { return };
         let mut words = Vec::new();
         for (code, value) in &record.version.custom {
-            match value {
-                Value::String(text) => words.push((code.clone(), text.to_lowercase())),
-                Value::Number(number) => words.push((code.clone(), number.to_string())),
-                _ => {}
+            if let Some(text) = value.as_str() {
+                words.push((code.clone(), text.to_lowercase()));
+            } else if value.is_number() {
+                words.push((code.clone(), value.to_string()));
             }
         }
         for key in ["emails", "phones"] {

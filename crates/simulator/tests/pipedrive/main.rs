@@ -1,5 +1,7 @@
 //! Pipedrive, asked in process: calls and answers, a file a subject.
 
+#![expect(clippy::unwrap_used, reason = "what is missing fails the test")]
+
 mod access;
 mod events;
 mod feeds;
