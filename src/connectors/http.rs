@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
@@ -42,7 +44,7 @@ impl HttpSettings {
         Self {
             connection: connection.into(),
             connect_timeout: Duration::from_secs(10),
-            read_timeout: Duration::from_secs(60),
+            read_timeout: Duration::from_mins(1),
             max_answer: 64 << 20,
             proxy: None,
             pace,
@@ -77,19 +79,11 @@ pub struct Request {
     pub method: Method,
     pub url: Url,
     pub headers: HeaderMap,
-    pub body: Payload,
+    pub body: Option<Bytes>,
     /// Price, reserved before each attempt.
     pub units: u64,
     pub weight: Weight,
     pub idempotence: Idempotence,
-}
-
-/// What a call carries.
-#[derive(Clone, Debug)]
-pub enum Payload {
-    None,
-    Json(Bytes),
-    Form(Vec<(String, String)>),
 }
 
 impl Request {
@@ -99,7 +93,7 @@ impl Request {
             method: Method::GET,
             url,
             headers: HeaderMap::new(),
-            body: Payload::None,
+            body: None,
             units,
             weight: Weight::Light,
             idempotence: Idempotence::Read,
@@ -113,7 +107,8 @@ impl Request {
 
     #[must_use]
     pub fn json(mut self, body: &serde_json::Value) -> Self {
-        self.body = Payload::Json(body.to_string().into());
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.body = Some(body.to_string().into());
         self
     }
 
@@ -261,21 +256,17 @@ impl Http {
     /// Reads, after the policy's tries: [`ErrorKind::Unavailable`] or [`ErrorKind::Undecodable`]. Writes:
     /// [`ErrorKind::ReplyLost`] on anything that may have had an effect. Both: [`ErrorKind::RateLimited`],
     /// [`ErrorKind::BudgetExhausted`], and what the judge refuses with.
-    pub async fn send(
-        &self,
-        request: &Request,
-        judge: impl Fn(&Answer) -> Verdict + Send + Sync,
-    ) -> Result<Answer, ErrorKind> {
-        let judge = &judge;
-        retry::retry(&self.settings.retry, &self.jitter, move || async move {
-            self.attempt(request, judge).await
-        })
-        .await
-    }
-
-    /// The client itself, for the token endpoint: no redirects, same timeouts.
-    pub fn client(&self) -> &reqwest::Client {
-        &self.client
+    pub fn send<'a>(
+        &'a self,
+        request: &'a Request,
+        judge: impl Fn(&Answer) -> Verdict + Send + Sync + 'a,
+    ) -> BoxFuture<'a, Result<Answer, ErrorKind>> {
+        let sending = async move {
+            let attempt = || self.attempt(request, &judge);
+            retry::retry(&self.settings.retry, &self.jitter, attempt).await
+        };
+        // Boxed: callers in traits could not prove that the nested closures' future is `Send`.
+        sending.boxed()
     }
 
     pub fn clock(&self) -> &Clock {
@@ -299,7 +290,7 @@ impl Http {
     async fn attempt(
         &self,
         request: &Request,
-        judge: &(impl Fn(&Answer) -> Verdict + Send + Sync),
+        judge: &(dyn Fn(&Answer) -> Verdict + Send + Sync),
     ) -> Result<Answer, Failure> {
         let _slot = self.pacer.admit(request.weight).await.map_err(Failure::Final)?;
         self.gate.reserve(request.units).map_err(Failure::Final)?;
@@ -337,14 +328,10 @@ impl Http {
 
     async fn transfer(&self, request: &Request) -> Result<Answer, Failure> {
         let built = self.client.request(request.method.clone(), request.url.clone());
-        let built = built.headers(request.headers.clone());
-        let built = match &request.body {
-            Payload::None => built,
-            Payload::Json(body) => {
-                built.header(CONTENT_TYPE, "application/json").body(body.clone())
-            }
-            Payload::Form(pairs) => built.form(pairs),
-        };
+        let mut built = built.headers(request.headers.clone());
+        if let Some(body) = &request.body {
+            built = built.body(body.clone());
+        }
         match built.send().await {
             Ok(response) => {
                 self.meter.add(request.units);
@@ -387,7 +374,7 @@ impl Http {
 }
 
 /// Longest time for which one throttled call holds back the others of its connection.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_mins(1);
 
 fn client(settings: &HttpSettings) -> Result<reqwest::Client, reqwest::Error> {
     let builder = reqwest::Client::builder()

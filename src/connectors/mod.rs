@@ -8,6 +8,7 @@ pub mod http;
 pub mod pacing;
 pub mod pipedrive;
 pub mod retry;
+pub mod zoho;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub struct Account {
 
 /// What a side can do: semantics §2. A capability that conformance has not proven counts as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Capabilities {
     /// Updates can carry the version they were planned on.
     pub conditional_update: bool,
@@ -204,6 +206,9 @@ pub trait Connector: Send + Sync {
     /// Takes a description kept from an earlier run, so that reads need not ask for it again. Knowing better, or
     /// needing none, a connector may ignore it.
     async fn remember(&self, _schema: &ModuleSchema) {}
+
+    /// Drops cached metadata: the next [`Connector::describe`] asks the side again.
+    fn forget_metadata(&self) {}
 
     async fn users(&self) -> Result<Vec<User>, ConnectorError>;
 

@@ -21,6 +21,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -131,11 +132,18 @@ pub struct Pipedrive {
     settings: Settings,
     client: Client,
     known: Mutex<BTreeMap<&'static str, Known>>,
+    generation: AtomicU64,
     currencies: OnceCell<Vec<wire::Currency>>,
 }
 
-/// A described module and when it was read.
-type Known = (DateTime<Utc>, Arc<Shapes>);
+/// A described module.
+#[derive(Debug)]
+struct Known {
+    read_at: DateTime<Utc>,
+    /// Which [`Connector::forget_metadata`] it was read after.
+    generation: u64,
+    shapes: Arc<Shapes>,
+}
 
 impl Pipedrive {
     /// Makes the connector with a budget of its own; makes no call.
@@ -160,8 +168,8 @@ impl Pipedrive {
         gate: Arc<dyn BudgetGate>,
     ) -> Result<Self, ConnectorError> {
         let client = Client::new(&settings, clock, gate)?;
-        let (known, currencies) = (Mutex::default(), OnceCell::new());
-        Ok(Self { settings, client, known, currencies })
+        let (known, generation) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Self { settings, client, known, generation, currencies: OnceCell::new() })
     }
 
     fn named(
@@ -243,6 +251,10 @@ impl Connector for Pipedrive {
     async fn remember(&self, schema: &ModuleSchema) {
         // A description of a module that is none of ours is of no use here.
         let _ = self.know(schema).await;
+    }
+
+    fn forget_metadata(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn users(&self) -> Result<Vec<User>, ConnectorError> {
