@@ -385,6 +385,9 @@ impl Routes {
             self.add_at(1, "GET", all, kind, 20, read, v1::retired_list).is_retired = true;
             self.add_at(1, "GET", &one, kind, 2, read, v1::retired_get).is_retired = true;
             self.add_at(1, "DELETE", &one, kind, 6, write, entities::delete).is_retired = true;
+            if kind == Kind::Deal {
+                self.add_at(1, "PUT", &one, kind, 10, write, v1::retired_clear).is_retired = true;
+            }
         }
     }
 

@@ -313,6 +313,21 @@ pub(super) fn retired_list(state: &mut State, ctx: &Ctx) -> Outcome {
     ))
 }
 
+/// `PUT /v1/deals/{id}`, retired: of all that it took, null in the one field that v2 cannot clear.
+/// Source: live answers of September 2026.
+pub(super) fn retired_clear(state: &mut State, ctx: &Ctx) -> Outcome {
+    let given = ctx.object()?;
+    if given.len() != 1 || given.get("expected_close_date") != Some(&Value::Null) {
+        return Err(Refusal::new(400, "Only the expected close date can be cleared here"));
+    }
+    let record = state.writable_record(ctx, ctx.kind, ctx.id(0)?)?;
+    let (id, custom) = (record.id, record.version.custom.clone());
+    let mut body = record.version.body.clone();
+    body.insert("expected_close_date".into(), Value::Null);
+    state.commit(ctx.kind, id, body, custom, &ctx.by, ctx.now);
+    Ok(retired_get(state, ctx)?.wrote(1))
+}
+
 /// Retired: `GET /v1/{kind}/{id}`
 pub(super) fn retired_get(state: &mut State, ctx: &Ctx) -> Outcome {
     let record = state.readable_record(ctx, ctx.kind, ctx.id(0)?)?;
