@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -185,6 +185,15 @@ impl Client {
 
 /// A 2xx is a success only if the body says so.
 fn unwrap(answer: &Answer, idempotence: Idempotence) -> Result<Reply, ErrorKind> {
+    if answer.status == StatusCode::NO_CONTENT {
+        let (server_time, received_at) = (answer.server_time, answer.received_at);
+        return Ok(Reply {
+            data: Json::Null,
+            more: AdditionalData::default(),
+            server_time,
+            received_at,
+        });
+    }
     let envelope: Envelope = answer.json().map_err(|kind| idempotence.unreadable(kind))?;
     match envelope.success {
         Some(true) => Ok(Reply {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::de::IgnoredAny;
+
 use super::super::ErrorKind;
 use super::super::http::{Answer, Verdict};
 use super::wire::Envelope;
@@ -16,7 +18,11 @@ pub(super) fn judge(answer: &Answer) -> Verdict {
     let status = answer.status.as_u16();
     let page = !answer.body.is_empty() && !answer.is_json();
     match status {
+        204 => Verdict::Accept,
         200..=299 if page => Verdict::Broken(format!("a page instead of JSON, status {status}")),
+        200..=299 if !is_whole(answer) => {
+            Verdict::Broken(format!("no JSON object, or half of one, status {status}"))
+        }
         200..=299 => Verdict::Accept,
         429 if tokens_left(answer) == Some(0) => {
             // Nobody tells in which time zone the day ends.
@@ -33,6 +39,13 @@ pub(super) fn judge(answer: &Answer) -> Verdict {
             Verdict::Refused(refuse(status, &envelope))
         }
     }
+}
+
+/// Whether the body is a JSON object to its end. A body that is cut short within its announced length shows only
+/// here; `null` instead of an object was seen too.
+fn is_whole(answer: &Answer) -> bool {
+    let object = answer.body.trim_ascii_start().first() == Some(&b'{');
+    object && serde_json::from_slice::<IgnoredAny>(&answer.body).is_ok()
 }
 
 /// Daily tokens that the company has left, where the answer tells.

@@ -308,6 +308,25 @@ async fn given_a_deleted_record_when_probed_then_the_flag_proves_it_and_absence_
 }
 
 #[tokio::test]
+async fn given_leads_when_archived_or_deleted_then_the_one_is_marked_and_the_other_is_no_proof() {
+    let desk = Desk::open().await;
+    let ada = desk.server.add("persons", json!({ "name": "Ada" }));
+    let fields = [("title", Value::from("Lead")), ("person_id", Value::Reference(id_of(ada)))];
+    let archived = desk.create("leads", &fields).await.unwrap().id;
+    let gone = desk.create("leads", &fields).await.unwrap().id;
+
+    desk.server.archive("leads", 1);
+    desk.side.delete(&"leads".into(), std::slice::from_ref(&gone)).await.remove(0).unwrap();
+
+    let scanned = desk.scan("leads", None, &["title"]).await;
+    let marks: Vec<_> = scanned.iter().map(|record| (&record.id, record.archived)).collect();
+    assert_eq!(marks, [(&archived, true)]);
+    assert_eq!(desk.side.probe(&"leads".into(), &gone, &[]).await.unwrap(), Probe::NotFound);
+    let found = desk.side.probe(&"leads".into(), &archived, &[]).await.unwrap();
+    assert!(matches!(found, Probe::Present(record) if record.archived));
+}
+
+#[tokio::test]
 async fn given_deletions_when_the_feed_is_read_then_exactly_the_deleted_ones_are_in_it() {
     let desk = Desk::open().await;
     let since = desk.now();
