@@ -1,4 +1,3 @@
-//! Tests of the whole program against the simulators, over real HTTP.
+//! The crate as a whole, over real HTTP against simulated sides.
 
-#[cfg(test)]
 mod conformance;

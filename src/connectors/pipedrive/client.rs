@@ -1,6 +1,7 @@
 //! Calls: where, with which token, at what price; what came back, unwrapped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
@@ -24,6 +25,7 @@ pub(super) struct Client {
     token: HeaderValue,
     /// Of the company's daily tokens, how many hundredths are ours.
     share_percent: u64,
+    burst_window: Duration,
 }
 
 /// A successful answer without its envelope.
@@ -57,6 +59,7 @@ impl Client {
         let http = HttpSettings {
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
+            max_answer: settings.max_answer,
             retry: settings.retry,
             proxy: settings.proxy.clone(),
             ..HttpSettings::new(settings.connection.clone(), settings.pace(), settings.seed)
@@ -73,6 +76,7 @@ impl Client {
             api: settings.api_url.clone(),
             token,
             share_percent: settings.budget_share,
+            burst_window: settings.burst_window,
         })
     }
 
@@ -168,7 +172,7 @@ impl Client {
             .http
             .send(&request, |answer| {
                 self.observe(answer);
-                refusal::judge(answer)
+                refusal::judge(answer, self.burst_window)
             })
             .await?;
         unwrap(&answer, request.idempotence)

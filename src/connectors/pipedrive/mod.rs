@@ -56,8 +56,14 @@ pub struct Settings {
     pub api_token: SecretString,
     /// Calls that the plan allows in two seconds: 20 (Lite) to 120 (Ultimate) with an API token.
     pub burst: NonZeroU32,
+    /// The time that `burst` is counted over.
+    pub burst_window: Duration,
     /// Writes in flight at once.
     pub concurrency: usize,
+    /// Rows of a list page, at most 500.
+    pub page: usize,
+    /// Longest answer, in bytes after unpacking.
+    pub max_answer: usize,
     /// The company's daily tokens, where configured; else the answers tell what is left.
     pub daily_tokens: Option<u64>,
     /// Of the daily tokens, how many hundredths are ours.
@@ -105,7 +111,10 @@ impl Settings {
             api_url,
             api_token,
             burst: NonZeroU32::new(80).unwrap_or(NonZeroU32::MIN),
+            burst_window: Duration::from_secs(2),
             concurrency: 8,
+            page: PAGE,
+            max_answer: 64 << 20,
             daily_tokens: None,
             budget_share: 80,
             connect_timeout: Duration::from_secs(10),
@@ -118,12 +127,12 @@ impl Settings {
         }
     }
 
-    /// The limit is a rolling window, the pacer a leaking bucket: half a burst at once and half over the two
-    /// seconds make at most one burst in any two seconds. Source: "Rate limiting".
+    /// The limit is a rolling window, the pacer a leaking bucket: half a burst at once and half over the
+    /// window make at most one burst in any window. Source: "Rate limiting".
     fn pace(&self) -> Pace {
         let half = NonZeroU32::new(self.burst.get() / 2).unwrap_or(NonZeroU32::MIN);
         let concurrency = self.concurrency.max(1) * 2;
-        Pace { burst: half, per: Duration::from_secs(2), concurrency, heavy: concurrency }
+        Pace { burst: half, per: self.burst_window, concurrency, heavy: concurrency }
     }
 }
 
@@ -206,7 +215,7 @@ impl Connector for Pipedrive {
             update_batch: 1,
             delete_batch: 1,
             fetch_batch: if by_ids { FETCH_BATCH } else { 1 },
-            page: PAGE,
+            page: self.settings.page,
             scan_limit: None,
             deletion_feed: known.is_some_and(|module| self.has_feed(module)),
             writes_return_record: true,

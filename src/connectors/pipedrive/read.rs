@@ -14,7 +14,7 @@ use super::super::{
 use super::Pipedrive;
 use super::client::Reply;
 use super::codec::{parse_time, time_text};
-use super::module::{CHANGELOG_UNITS, Dialect, FETCH_BATCH, Module, PAGE, RECENTS_UNITS};
+use super::module::{CHANGELOG_UNITS, Dialect, FETCH_BATCH, Module, RECENTS_UNITS};
 use super::record::{self, Keep};
 use super::schema::Shapes;
 use super::wire;
@@ -69,8 +69,8 @@ impl Pipedrive {
             Some(_) | None => module.path,
         };
         let query = match module.dialect {
-            Dialect::V2 => v2_query(module, request, &place),
-            Dialect::V1 => v1_query(request, &place),
+            Dialect::V2 => v2_query(module, request, &place, self.settings.page),
+            Dialect::V1 => v1_query(request, &place, self.settings.page),
         };
         let units = if place.archived { module.archived_units() } else { module.list_units() };
         let reply = match self.client.get(path, &query, units).await {
@@ -85,7 +85,7 @@ impl Pipedrive {
         let rows = reply.rows()?;
         let next = match module.dialect {
             Dialect::V2 => cursor.map(|cursor| Place { cursor: Some(cursor), ..place.clone() }),
-            Dialect::V1 if more.unwrap_or(rows.len() >= PAGE) => {
+            Dialect::V1 if more.unwrap_or(rows.len() >= self.settings.page) => {
                 Some(v1_next(&place, request.since, &rows))
             }
             Dialect::V1 => None,
@@ -289,7 +289,7 @@ impl Pipedrive {
             ("updated_since", time_text(Dialect::V2, since)),
             ("sort_by", "update_time".to_owned()),
             ("sort_direction", "asc".to_owned()),
-            ("limit", PAGE.to_string()),
+            ("limit", self.settings.page.to_string()),
         ];
         query.extend(place.cursor.clone().map(|cursor| ("cursor", cursor)));
         let reply = self.client.get(module.path, &query, module.list_units()).await;
@@ -316,13 +316,13 @@ impl Pipedrive {
             ("since_timestamp", time_text(Dialect::V1, since)),
             ("items", module.singular.to_owned()),
             ("start", place.start.to_string()),
-            ("limit", PAGE.to_string()),
+            ("limit", self.settings.page.to_string()),
         ];
         let reply = self.client.get("/api/v1/recents", &query, RECENTS_UNITS).await;
         let reply = reply.map_err(|kind| expired(kind, place))?;
         let (more, server_time) = (reply.more.more(), reply.server_time);
         let rows = reply.rows()?;
-        let more = more.unwrap_or(rows.len() >= PAGE) && !rows.is_empty();
+        let more = more.unwrap_or(rows.len() >= self.settings.page) && !rows.is_empty();
         let next =
             more.then(|| Place { start: place.start + rows.len(), ..Place::default() }.key());
         Ok(DeletedPage {
@@ -387,13 +387,14 @@ fn v2_query(
     module: &Module,
     request: &ListRequest<'_>,
     place: &Place,
+    page: usize,
 ) -> Vec<(&'static str, String)> {
     let sort_by = match request.order {
         Order::Id => "id",
         Order::Modified => "update_time",
     };
     let mut query = vec![
-        ("limit", PAGE.to_string()),
+        ("limit", page.to_string()),
         ("sort_by", sort_by.to_owned()),
         ("sort_direction", "asc".to_owned()),
     ];
@@ -406,9 +407,9 @@ fn v2_query(
     query
 }
 
-fn v1_query(request: &ListRequest<'_>, place: &Place) -> Vec<(&'static str, String)> {
+fn v1_query(request: &ListRequest<'_>, place: &Place, page: usize) -> Vec<(&'static str, String)> {
     let mut query = vec![
-        ("limit", PAGE.to_string()),
+        ("limit", page.to_string()),
         ("start", place.start.to_string()),
         ("sort", "update_time ASC".to_owned()),
     ];

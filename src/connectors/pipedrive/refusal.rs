@@ -8,13 +8,11 @@ use super::super::ErrorKind;
 use super::super::http::{Answer, Verdict};
 use super::wire::Envelope;
 
-/// Shortest wait after a burst: the window of the limit. Source: "Rate limiting".
-const BURST_WINDOW: Duration = Duration::from_secs(2);
 /// Longest reason passed on to people.
 const MAX_REASON: usize = 200;
 
-/// Judges an answer before anybody reads it.
-pub(super) fn judge(answer: &Answer) -> Verdict {
+/// Judges an answer before anybody reads it; after a burst the wait is at least `window`, over which it counts.
+pub(super) fn judge(answer: &Answer, window: Duration) -> Verdict {
     let status = answer.status.as_u16();
     let page = !answer.body.is_empty() && !answer.is_json();
     match status {
@@ -28,7 +26,7 @@ pub(super) fn judge(answer: &Answer) -> Verdict {
             // Nobody tells in which time zone the day ends.
             Verdict::Refused(ErrorKind::BudgetExhausted { resets_at: None })
         }
-        429 => Verdict::Throttled(Some(pause(answer))),
+        429 => Verdict::Throttled(Some(pause(answer).max(window))),
         501 => Verdict::Refused(ErrorKind::Misconfigured(format!(
             "the API has no such call, status {status}"
         ))),
@@ -61,7 +59,7 @@ pub(super) fn tokens_a_day(answer: &Answer) -> Option<u64> {
 fn pause(answer: &Answer) -> Duration {
     let reset = answer.header("x-ratelimit-reset").and_then(|seconds| seconds.trim().parse().ok());
     let reset = reset.map(Duration::from_secs);
-    [reset, answer.retry_after()].into_iter().flatten().max().unwrap_or_default().max(BURST_WINDOW)
+    [reset, answer.retry_after()].into_iter().flatten().max().unwrap_or_default()
 }
 
 /// A page where JSON should be: the gateway or the firewall before the API.

@@ -45,7 +45,10 @@ pub(super) fn kind_of(status: &Status) -> ErrorKind {
 }
 
 fn invalid_data(status: &Status) -> ErrorKind {
-    let of_id = field(status).as_deref() == Some("id")
+    let field = field(status);
+    // A refusal that names no field but a record, or a part of the path, is about the record's id.
+    let of_id = field.as_deref() == Some("id")
+        || field.is_none() && status.details.contains_key("id")
         || status.details.contains_key("resource_path_index");
     match status.detail("param_name") {
         Some("page_token") => ErrorKind::PageExpired,
@@ -163,6 +166,7 @@ mod tests {
             ("INVALID_DATA", own_id, ErrorKind::Gone),
             ("INVALID_DATA", json!({ "param_name": "page_token" }), ErrorKind::PageExpired),
             ("INVALID_DATA", json!({ "resource_path_index": 1 }), ErrorKind::Gone),
+            ("INVALID_DATA", json!({ "id": "17" }), ErrorKind::Gone),
             ("INVALID_DATA", json!({}), ErrorKind::Refused("m (INVALID_DATA)".into())),
         ];
 

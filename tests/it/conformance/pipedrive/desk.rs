@@ -33,7 +33,7 @@ impl Desk {
         company: impl FnOnce(&mut simulated::Settings),
         adjust: impl FnOnce(&mut Settings),
     ) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::conformance::tls();
         let clock = ServerClock::standing("2026-05-15T10:00:00Z".parse().unwrap());
         let mut founded = simulated::Settings::new(clock.clone(), 7);
         company(&mut founded);
@@ -42,6 +42,7 @@ impl Desk {
         let mut settings =
             Settings::at("pipedrive", host.url().parse().unwrap(), server.api_token().into(), 7);
         settings.retry = Policy { first: Duration::from_millis(1), ..Policy::default() };
+        settings.burst_window = Duration::from_millis(10);
         adjust(&mut settings);
         let time = clock.clone();
         let side = Pipedrive::connect(settings, Clock::new(move || time.now())).unwrap();

@@ -59,7 +59,14 @@ async fn given_a_read_that_fails_for_a_moment_when_repeated_then_it_succeeds() {
 
 #[tokio::test]
 async fn given_a_burst_when_throttled_then_the_caller_may_wait() {
-    let desk = Desk::with(|_| {}, |settings| settings.retry.throttled_tries = 1).await;
+    let desk = Desk::with(
+        |_| {},
+        |settings| {
+            settings.retry.throttled_tries = 1;
+            settings.burst_window = Duration::from_secs(2);
+        },
+    )
+    .await;
     desk.side.describe(&"persons".into()).await.unwrap();
     desk.faults().on_next("POST /api/v2/persons", Fault::rate_limited());
 

@@ -1,6 +1,0 @@
-//! Pipedrive: reading, writing, failing.
-
-mod desk;
-mod failing;
-mod reading;
-mod writing;
