@@ -3,6 +3,7 @@
 mod desk;
 mod failing;
 mod reading;
+mod surviving;
 mod writing;
 
 use crmsync::connectors::Connector;
