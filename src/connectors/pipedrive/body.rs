@@ -106,11 +106,13 @@ impl<'a> Draft<'a> {
                 let participants = self.participants(field, value)?;
                 self.root.insert("participants".into(), participants);
             }
-            _ if shape.custom && self.shapes.module.dialect == Dialect::V1 => {
-                for ((field, value), shape) in parts.iter().zip(&shapes) {
-                    let json = self.encode(*shape, field, value)?;
-                    self.root.insert(flat_key(base, field.part()), json);
-                }
+            _ if self.is_flat(shape.custom) && field.part().is_some() => {
+                let object = self.merge_object(base, shape.custom, parts, &shapes)?;
+                self.insert_flat(base, object);
+            }
+            _ if self.is_flat(shape.custom) => {
+                let json = self.encode(*shape, field, value)?;
+                self.root.insert(base.to_owned(), json);
             }
             _ if self.shapes.is_composite(base) => {
                 let object = self.merge_object(base, shape.custom, parts, &shapes)?;
@@ -137,6 +139,41 @@ impl<'a> Draft<'a> {
     fn insert(&mut self, base: &str, custom: bool, json: Json) {
         let place = if custom { &mut self.custom } else { &mut self.root };
         place.insert(base.to_owned(), json);
+    }
+
+    /// v1 keeps a custom field's parts beside it at the root.
+    fn is_flat(&self, custom: bool) -> bool {
+        custom && self.shapes.module.dialect == Dialect::V1
+    }
+
+    /// Parts go together; a field that is cleared goes alone.
+    fn insert_flat(&mut self, base: &str, object: Json) {
+        match object {
+            Json::Object(parts) => {
+                let keyed =
+                    parts.into_iter().map(|(part, json)| (flat_key(base, Some(&part)), json));
+                self.root.extend(keyed);
+            }
+            other => {
+                self.root.insert(base.to_owned(), other);
+            }
+        }
+    }
+
+    /// The parts of a composite as they are stored.
+    fn stored_parts(&self, base: &str, custom: bool) -> Map<String, Json> {
+        if self.is_flat(custom) {
+            let part = |part: &str| {
+                let json = self.current.get(flat_key(base, Some(part)))?;
+                Some((part.to_owned(), json.clone()))
+            };
+            return ["value", "currency", "until"].into_iter().filter_map(part).collect();
+        }
+        match self.stored(base, custom) {
+            Some(Json::Object(object)) => object.clone(),
+            Some(text @ Json::String(_)) => Map::from_iter([("value".to_owned(), text.clone())]),
+            Some(_) | None => Map::new(),
+        }
     }
 
     /// The stored value of a whole field.
@@ -171,11 +208,7 @@ impl<'a> Draft<'a> {
         parts: &Parts<'_>,
         shapes: &[Shape],
     ) -> Result<Json, ErrorKind> {
-        let mut object = match self.stored(base, custom) {
-            Some(Json::Object(object)) => object.clone(),
-            Some(text @ Json::String(_)) => Map::from_iter([("value".to_owned(), text.clone())]),
-            Some(_) | None => Map::new(),
-        };
+        let mut object = self.stored_parts(base, custom);
         let address = self.shapes.is_address(base);
         let derived = address
             && derived_text(&object).is_none_or(|text| object.get("value") == Some(&json!(text)));

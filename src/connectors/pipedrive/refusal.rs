@@ -106,8 +106,8 @@ pub(super) fn refuse(status: u16, envelope: &Envelope) -> ErrorKind {
 /// Reads `Validation failed: <field>: <reason>`; of custom fields, the reason names the field.
 fn validation(text: &str) -> Option<ErrorKind> {
     let (field, reason) = text.strip_prefix("Validation failed: ")?.split_once(": ")?;
-    let quoted = reason.split(['\'', '"', '`']).find(|word| is_code(word));
-    let field = match (field, quoted) {
+    let named = reason.split(|mark: char| !mark.is_ascii_alphanumeric()).find(|word| is_code(word));
+    let field = match (field, named) {
         ("custom_fields", Some(code)) => code,
         (field, _) => field.strip_prefix("custom_fields.").unwrap_or(field),
     };
