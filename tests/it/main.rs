@@ -1,3 +1,5 @@
 //! The crate as a whole, over real HTTP against simulated sides.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
+
 mod conformance;

@@ -1,5 +1,8 @@
 use proptest::prelude::*;
+use rust_decimal::Decimal;
+use serde_json::json;
 
+use super::super::encode::{OptionForm, encode_row, encode_value};
 use super::*;
 
 fn form(shape: Shape) -> FieldForm {

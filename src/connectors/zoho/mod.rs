@@ -1,11 +1,12 @@
 //! Zoho CRM, API v8.
 //!
-//! `wire` has the JSON, `codec` the values (pure), `refusal` what error codes mean; `auth`, `hosts` and `client`
+//! `wire` has the JSON, `codec` and `encode` the values (pure), `refusal` what error codes mean; `auth`, `hosts` and `client`
 //! carry calls, `schema`, `read` and `write` make them. Limits, quirks and links: `docs.md`.
 
 mod auth;
 mod client;
 mod codec;
+mod encode;
 mod hosts;
 mod pages;
 mod read;
@@ -27,8 +28,8 @@ use crmsync_core::model::{ModuleName, RecordId, RemoteField, Value};
 use secrecy::SecretString;
 use url::Url;
 
-pub use auth::{Grant, OauthClient, exchange_grant_code, scopes_for};
-pub use codec::OptionForm;
+pub use auth::{Grant, OauthClient, StoredToken, TokenStore, exchange_grant_code, scopes_for};
+pub use encode::OptionForm;
 pub use hosts::{Hosts, Pinning, REGIONS, region_hosts};
 
 use super::http::{Http, HttpSettings};
@@ -61,10 +62,12 @@ const fn row_credits(rows: usize) -> u64 {
 }
 
 /// One connection to one organization.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     pub oauth: OauthClient,
     pub refresh_token: SecretString,
+    /// Where the access token is kept for the next process; else each process makes its own.
+    pub token_store: Option<Arc<dyn TokenStore>>,
     /// Base URL of the API; else the token's `api_domain`.
     pub api_url: Option<Url>,
     pub api_version: String,
@@ -84,25 +87,20 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Defaults of an Enterprise organization: 20 calls at once, 10 of them heavy, three left to others.
+    /// Defaults that every paid edition allows; [`pace_for_edition`] knows more.
     pub fn new(
         connection: impl Into<String>,
         oauth: OauthClient,
         refresh_token: SecretString,
         seed: u64,
     ) -> Self {
-        let pace = Pace {
-            burst: NonZeroU32::MIN.saturating_add(39),
-            per: Duration::from_secs(1),
-            concurrency: 17,
-            heavy: 8,
-        };
         Self {
             oauth,
             refresh_token,
+            token_store: None,
             api_url: None,
             api_version: "v8".into(),
-            http: HttpSettings::new(connection, pace, seed),
+            http: HttpSettings::new(connection, pace_for_edition("standard"), seed),
             credits: None,
             share_percent: 100,
             metadata_cache: Some(Duration::from_hours(1)),
@@ -111,6 +109,27 @@ impl Settings {
             page_rows: PAGE_ROWS,
             record_url: None,
         }
+    }
+}
+
+/// What an edition allows at once, less a fifth for other programs of the organization. Zoho publishes no rate
+/// besides; the burst keeps us from being the first to find one.
+///
+/// Source: Zoho CRM API v8, "API limits".
+pub fn pace_for_edition(edition: &str) -> Pace {
+    let allowed: usize = match edition.to_lowercase().as_str() {
+        "free" => 5,
+        "professional" => 15,
+        "enterprise" | "zohoone" => 20,
+        "ultimate" | "crmplus" => 25,
+        _ => 10,
+    };
+    Pace {
+        burst: NonZeroU32::MIN.saturating_add(39),
+        per: Duration::from_secs(1),
+        concurrency: allowed - allowed / 5,
+        // Ten calls at once with sorting or many rows, in all editions.
+        heavy: (allowed - allowed / 5).min(8),
     }
 }
 
@@ -151,6 +170,7 @@ impl Zoho {
             settings.oauth.clone(),
             settings.refresh_token.clone(),
             settings.api_url.clone(),
+            settings.token_store.clone(),
         );
         let client = client::Client { http, tokens, version: settings.api_version.clone() };
         Ok(Self { settings, client, cache: schema::Cache::default() })

@@ -11,7 +11,10 @@ use serde_json::{Map, Value as Json};
 use super::Zoho;
 use super::auth::module_scope;
 use super::client::{Call, Reply};
-use super::codec::{self, Decoded, Depth, Naming, RICH_TEXT_CUT, Shape, decode_row, zoho_time};
+use super::codec::{
+    Decoded, Depth, Naming, RICH_TEXT_CUT, Shape, decode_row, module_of, reference_id,
+};
+use super::encode::zoho_time;
 use super::schema::Metadata;
 use super::wire::{Rows, id_text};
 use crate::connectors::pacing::Weight;
@@ -74,6 +77,40 @@ struct Merged {
     undecodable: Vec<Undecodable>,
 }
 
+/// A row, and whether its rich text may be cut.
+struct Row {
+    json: Json,
+    depth: Depth,
+}
+
+impl Row {
+    fn cut(json: Json) -> Self {
+        Self { json, depth: Depth::List }
+    }
+
+    /// Takes the named texts over, when all of them are there.
+    fn take(&mut self, names: &[&str], full: &Json) {
+        if names.iter().all(|name| full.get(name).is_some()) {
+            for name in names {
+                self.json[*name] = full[*name].clone();
+            }
+            self.depth = Depth::Whole;
+        }
+    }
+}
+
+/// The record that a lookup points to, while its module is not known.
+fn untold(row: &Json, name: &str) -> Option<String> {
+    let lookup = row.get(name).filter(|lookup| !lookup.is_null())?;
+    let is_told = module_of(lookup, row.as_object()?).is_some();
+    reference_id(lookup).filter(|_| !is_told)
+}
+
+fn may_be_cut(row: &Json, name: &str) -> bool {
+    let text = row.get(name).and_then(Json::as_str);
+    text.is_some_and(|text| text.chars().count() >= RICH_TEXT_CUT)
+}
+
 impl Zoho {
     pub(super) async fn read_list(&self, request: &ListRequest<'_>) -> Result<Page, ErrorKind> {
         let metadata = self.metadata(request.module).await?;
@@ -89,8 +126,10 @@ impl Zoho {
         let mut page = self.page_of(&replies);
         page.next = next;
         page.undecodable = merged.undecodable;
-        for row in &merged.rows {
-            place(&mut page, &metadata, request.fields, row);
+        let mut rows: Vec<Row> = merged.rows.into_iter().map(Row::cut).collect();
+        self.tell_modules(&metadata, request.fields, &mut rows).await?;
+        for row in &rows {
+            place(&mut page, &metadata, request.fields, &row.json);
         }
         Ok(page)
     }
@@ -157,96 +196,148 @@ impl Zoho {
         let (merged, _) = merge(&replies)?;
         let mut page = self.page_of(&replies);
         page.undecodable = merged.undecodable;
-        for row in merged.rows.into_iter().filter(|row| !is_converted(row)) {
+        let alive = merged.rows.into_iter().filter(|row| !is_converted(row));
+        let mut rows: Vec<Row> = alive.map(Row::cut).collect();
+        self.complete_rich_text(module, &metadata, fields, &mut rows).await?;
+        self.tell_modules(&metadata, fields, &mut rows).await?;
+        for row in rows {
             self.place_whole(&mut page, module, &metadata, fields, row).await?;
         }
         Ok(page)
     }
 
-    /// Decodes a row that was read by id; what such reads cut is read again, record by record.
+    /// Decodes a row that was read by id; where it does not tell all, the record is read alone.
     async fn place_whole(
         &self,
         page: &mut Page,
         module: &ModuleName,
         metadata: &Metadata,
         fields: &[RemoteField],
-        row: Json,
+        row: Row,
     ) -> Result<(), ErrorKind> {
-        let id = row.get("id").and_then(id_text).map(RecordId::new);
-        match decode_row(&metadata.forms, fields, &row, Depth::List) {
+        let id = row.json.get("id").and_then(id_text).map(RecordId::new);
+        match decode_row(&metadata.forms, fields, &row.json, row.depth) {
             Ok(decoded) if decoded.partial.is_empty() => {
-                page.records.push(RemoteRecord { raw: Some(row), ..decoded.record });
+                page.records.push(RemoteRecord { raw: Some(row.json), ..decoded.record });
             }
-            Ok(decoded) => {
-                let whole = self.read_one(module, &decoded.record.id, metadata, fields).await?;
-                match whole {
-                    Some(Ok((record, _))) => page.records.push(record),
-                    Some(Err(undecodable)) => page.undecodable.push(undecodable),
-                    // Deleted since the call before: not in the answer, so not proven absent.
-                    None => {}
-                }
-            }
+            Ok(decoded) => match self.read_one(module, &decoded.record.id, metadata, fields).await?
+            {
+                Some(Ok(record)) => page.records.push(record),
+                Some(Err(undecodable)) => page.undecodable.push(undecodable),
+                // Deleted since the call before: not in the answer, so not proven absent.
+                None => {}
+            },
             Err(error) => page.undecodable.push(Undecodable { id, reason: error.to_string() }),
         }
         Ok(())
     }
 
-    /// Reads one record whole. `None`: not there for us.
+    /// Reads one record with all its fields. `None`: not there for us.
     async fn read_one(
         &self,
         module: &ModuleName,
         id: &RecordId,
         metadata: &Metadata,
         fields: &[RemoteField],
-    ) -> Result<Option<Result<(RemoteRecord, Json), Undecodable>>, ErrorKind> {
+    ) -> Result<Option<Result<RemoteRecord, Undecodable>>, ErrorKind> {
         let call =
             Call::get(&[module.as_str(), id.as_str()], module_scope(module.as_str(), "READ"));
         let reply = self.client.call(&call).await?;
-        let rows: Option<Rows> = reply.decode()?;
-        let Some(mut row) = rows.and_then(|rows| rows.data.into_iter().next()) else {
-            return Ok(None);
-        };
-        self.complete_rich_text(module, id, metadata, &mut row).await?;
+        let found: Option<Rows> = reply.decode()?;
+        let mut rows: Vec<Row> =
+            found.into_iter().flat_map(|rows| rows.data).take(1).map(Row::cut).collect();
+        self.complete_rich_text(module, metadata, fields, &mut rows).await?;
+        let Some(row) = rows.pop() else { return Ok(None) };
         let unread = |reason: String| Undecodable { id: Some(id.clone()), reason };
-        Ok(Some(match decode_row(&metadata.forms, fields, &row, Depth::Whole) {
+        Ok(Some(match decode_row(&metadata.forms, fields, &row.json, row.depth) {
             Ok(Decoded { record, partial }) if partial.is_empty() => {
-                Ok((RemoteRecord { raw: Some(row.clone()), ..record }, row))
+                Ok(RemoteRecord { raw: Some(row.json), ..record })
             }
             Ok(Decoded { partial, .. }) => Err(unread(reason_of(metadata, &partial))),
             Err(error) => Err(unread(error.to_string())),
         }))
     }
 
-    /// Rich text of exactly the length at which Zoho cuts it is asked for once more, by the call made for it.
+    /// Replaces rich text that may be cut by what the call made for it answers, one call for all rows.
     ///
-    /// Source: Zoho CRM API v8, "Get Full Data For Rich Text".
+    /// Source: Zoho CRM API v8, "Get Rich Text Records".
     async fn complete_rich_text(
         &self,
         module: &ModuleName,
-        id: &RecordId,
         metadata: &Metadata,
-        row: &mut Json,
+        fields: &[RemoteField],
+        rows: &mut [Row],
     ) -> Result<(), ErrorKind> {
-        let may_be_cut = |name: &String| {
-            row.get(name).and_then(Json::as_str).is_some_and(|t| t.chars().count() == RICH_TEXT_CUT)
+        let is_rich = |name: &&str| {
+            metadata.forms.get(*name).is_some_and(|form| form.shape == Shape::RichText)
         };
-        let rich = metadata.forms.iter().filter(|(_, form)| form.shape == Shape::RichText);
-        let names: Vec<String> = rich.map(|(name, _)| name.clone()).filter(may_be_cut).collect();
-        if names.is_empty() {
+        let rich: BTreeSet<&str> = fields.iter().map(RemoteField::base).filter(is_rich).collect();
+        let is_cut = |row: &&Row| rich.iter().any(|name| may_be_cut(&row.json, name));
+        let ids: Vec<String> = rows
+            .iter()
+            .filter(is_cut)
+            .filter_map(|row| row.json.get("id").and_then(id_text))
+            .collect();
+        if ids.is_empty() {
             return Ok(());
         }
+        let names: Vec<&str> = rich.iter().copied().collect();
         let scope = module_scope(module.as_str(), "READ");
-        let path = [module.as_str(), id.as_str(), "actions", "fetch_full_data"];
-        let reply =
-            self.client.call(&Call::get(&path, scope).query("fields", names.join(","))).await?;
-        let full = reply.decode::<Rows>()?.and_then(|rows| rows.data.into_iter().next());
-        for name in names {
-            match full.as_ref().and_then(|full| full.get(&name)) {
-                Some(text) => row[&name] = text.clone(),
-                None => return Err(ErrorKind::Undecodable(format!("field `{name}` stays cut"))),
+        let call = Call::get(&[module.as_str(), "actions", "fetch_full_data"], scope)
+            .query("ids", ids.join(","))
+            .query("fields", names.join(","));
+        let full = self.client.call(&call).await?.decode::<Rows>()?;
+        for full in full.into_iter().flat_map(|rows| rows.data) {
+            let same = |row: &&mut Row| row.json.get("id") == full.get("id");
+            if let Some(row) = rows.iter_mut().find(same) {
+                row.take(&names, &full);
             }
         }
         Ok(())
+    }
+
+    /// Finds out which module `What_Id` points to, where rows do not say `$se_module`: asks each module that is
+    /// mapped which of the records are its own, one call a module.
+    async fn tell_modules(
+        &self,
+        metadata: &Metadata,
+        fields: &[RemoteField],
+        rows: &mut [Row],
+    ) -> Result<(), ErrorKind> {
+        for field in fields {
+            let shape = metadata.forms.get(field.base()).map(|form| &form.shape);
+            let (Some(Shape::Polymorphic(Naming::Beside)), Some(module)) = (shape, field.part())
+            else {
+                continue;
+            };
+            let ids: BTreeSet<String> =
+                rows.iter().filter_map(|row| untold(&row.json, field.base())).collect();
+            let ids: Vec<String> = ids.into_iter().collect();
+            for ids in ids.chunks(super::BATCH) {
+                let own = self.own_ids(module, ids).await?;
+                let pointing = |row: &&mut Row| {
+                    untold(&row.json, field.base()).is_some_and(|id| own.contains(&id))
+                };
+                for row in rows.iter_mut().filter(pointing) {
+                    row.json["$se_module"] = module.into();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of `ids` that are records of `module`; none when we may not see it.
+    async fn own_ids(&self, module: &str, ids: &[String]) -> Result<BTreeSet<String>, ErrorKind> {
+        let call = Call::get(&[module], module_scope(module, "READ"))
+            .query("ids", ids.join(","))
+            .query("fields", "Modified_Time");
+        let rows = match self.client.call(&call).await {
+            Ok(reply) => reply.decode::<Rows>()?,
+            Err(ErrorKind::Gone | ErrorKind::Forbidden(_)) => None,
+            Err(kind) => return Err(kind),
+        };
+        let data = rows.into_iter().flat_map(|rows| rows.data);
+        Ok(data.filter_map(|row| row.get("id").and_then(id_text)).collect())
     }
 
     pub(super) async fn find_out(
@@ -257,8 +348,10 @@ impl Zoho {
     ) -> Result<Probe, ErrorKind> {
         let metadata = self.metadata(module).await?;
         match self.read_one(module, id, &metadata, fields).await {
-            Ok(Some(Ok((_, row)))) if is_converted(&row) => Ok(conversion(&row)),
-            Ok(Some(Ok((record, _)))) => Ok(Probe::Present(Box::new(record))),
+            Ok(Some(Ok(record))) => Ok(match record.raw.as_ref().filter(|row| is_converted(row)) {
+                Some(row) => conversion(row),
+                None => Probe::Present(Box::new(record)),
+            }),
             Ok(Some(Err(undecodable))) => Ok(Probe::Unknown(undecodable.reason)),
             Ok(None) | Err(ErrorKind::Gone) => Ok(Probe::NotFound),
             Err(ErrorKind::Forbidden(_)) => Ok(Probe::Forbidden),
@@ -383,7 +476,7 @@ fn place(page: &mut Page, metadata: &Metadata, fields: &[RemoteField], row: &Jso
 
 fn reason_of(metadata: &Metadata, partial: &BTreeSet<RemoteField>) -> String {
     let is_text = |field: &RemoteField| {
-        metadata.forms.get(field.base()).is_some_and(|form| form.shape == codec::Shape::RichText)
+        metadata.forms.get(field.base()).is_some_and(|form| form.shape == Shape::RichText)
     };
     let field = partial.first().map(RemoteField::as_str).unwrap_or_default();
     if partial.iter().any(is_text) {

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::auth::module_scope;
 use super::client::{Call, Reply};
-use super::codec::{EncodeError, encode_row, zoho_time};
+use super::encode::{EncodeError, encode_row, zoho_time};
 use super::refusal::kind_of;
 use super::wire::Status;
 use super::{BATCH, Zoho, row_credits};
