@@ -186,6 +186,11 @@ impl Routes {
     }
 
     pub(super) fn v1_entities(&mut self) {
+        for kind in [Kind::Deal, Kind::Person, Kind::Organization, Kind::Product, Kind::Lead] {
+            let (read, _) = scopes(kind);
+            let path = format!("{}/{{}}/permittedUsers", kind.plural());
+            self.add_at(1, "GET", &path, kind, 10, read, v1::permitted_users);
+        }
         for kind in Kind::V2.into_iter().filter(|kind| kind.is_logged()) {
             let (read, write) = scopes(kind);
             self.add_at(
