@@ -51,10 +51,7 @@ impl Clock {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place where a simulated server looks at the machine's clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one place where a simulated server looks at the machine's clock")]
 fn machine_now() -> DateTime<Utc> {
     Utc::now()
 }

@@ -47,9 +47,7 @@ impl Fault {
         Self::Answer {
             status,
             content_type: "text/html",
-            body: format!(
-                "<html><head><title>{status}</title></head><body>Bad gateway</body></html>"
-            ),
+            body: format!("<html><head><title>{status}</title></head><body>Bad gateway</body></html>"),
         }
     }
 }
@@ -98,8 +96,7 @@ impl Faults {
 
     /// Strikes about `per_mille` of 1,000 calls with one of `kinds`, decided by `seed` alone.
     pub fn weather(&self, seed: u64, per_mille: u64, kinds: Vec<Fault>) {
-        self.script().weather =
-            (!kinds.is_empty()).then_some(Weather { state: seed | 1, per_mille, kinds });
+        self.script().weather = (!kinds.is_empty()).then_some(Weather { state: seed | 1, per_mille, kinds });
     }
 
     /// Removes script and weather.
@@ -120,9 +117,7 @@ impl Faults {
     /// Decides the fate of a call.
     pub fn strike(&self, method: &str, path: &str) -> Option<Fault> {
         let mut script = self.script();
-        let fault = script
-            .scripted(method, path)
-            .or_else(|| script.weather.as_mut().and_then(Weather::draw));
+        let fault = script.scripted(method, path).or_else(|| script.weather.as_mut().and_then(Weather::draw));
         script.struck += usize::from(fault.is_some());
         fault
     }
@@ -134,10 +129,7 @@ impl Faults {
 
 impl Script {
     fn scripted(&mut self, method: &str, path: &str) -> Option<Fault> {
-        let rule = self
-            .rules
-            .iter_mut()
-            .find(|rule| rule.times > 0 && matches(&rule.pattern, method, path))?;
+        let rule = self.rules.iter_mut().find(|rule| rule.times > 0 && matches(&rule.pattern, method, path))?;
         if rule.skip > 0 {
             rule.skip -= 1;
             return None;
@@ -167,11 +159,9 @@ fn matches(pattern: &str, method: &str, path: &str) -> bool {
     let (want_method, want_path) = pattern.split_once(' ').unwrap_or(("*", pattern));
     let mut segments = path.trim_matches('/').split('/');
     (want_method == "*" || want_method == method)
-        && want_path
-            .trim_matches('/')
-            .split('/')
-            .filter(|want| !want.is_empty())
-            .all(|want| segments.next().is_some_and(|segment| want == "*" || want == segment))
+        && want_path.trim_matches('/').split('/').filter(|want| !want.is_empty()).all(|want| {
+            segments.next().is_some_and(|segment| want == "*" || want == segment)
+        })
 }
 
 #[cfg(test)]
@@ -184,8 +174,7 @@ mod tests {
 
         faults.on("POST /api/v2/persons", 1, 2, Fault::ReplyLost);
 
-        let strikes: Vec<_> =
-            (0..5).map(|_| faults.strike("POST", "/api/v2/persons").is_some()).collect();
+        let strikes: Vec<_> = (0..5).map(|_| faults.strike("POST", "/api/v2/persons").is_some()).collect();
         assert_eq!(strikes, [false, true, true, false, false]);
         assert_eq!(faults.unused(), 0);
     }

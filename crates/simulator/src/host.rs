@@ -64,8 +64,7 @@ pub struct Reply {
 
 impl Reply {
     pub fn json(status: u16, body: &Value) -> Self {
-        let headers =
-            BTreeMap::from([("content-type".into(), "application/json;charset=utf-8".into())]);
+        let headers = BTreeMap::from([("content-type".into(), "application/json;charset=utf-8".into())]);
         Self { status, headers, body: body.to_string().into(), cost: 0, written: 0 }
     }
 
@@ -118,19 +117,14 @@ pub async fn perform(service: &Arc<dyn Service>, mut call: Call) -> Option<Reply
     let reply = match &fault {
         Some(Fault::Refused) => None,
         Some(Fault::Answer { status, content_type, body }) => Some(
-            Reply { body: body.clone().into(), ..Reply::empty(*status) }
-                .header("content-type", *content_type),
+            Reply { body: body.clone().into(), ..Reply::empty(*status) }.header("content-type", *content_type),
         ),
         Some(Fault::LateEffect { after }) => {
             let (service, call, after) = (Arc::clone(service), call, *after);
             tokio::spawn(async move {
                 tokio::time::sleep(after).await;
                 let reply = service.answer(&call);
-                service.traffic().record(Entry {
-                    cost: reply.cost,
-                    written: reply.written,
-                    ..entry
-                });
+                service.traffic().record(Entry { cost: reply.cost, written: reply.written, ..entry });
             });
             return None;
         }
@@ -158,11 +152,7 @@ pub async fn perform(service: &Arc<dyn Service>, mut call: Call) -> Option<Reply
 }
 
 /// Applies the part of a fault that strikes after the effect.
-async fn disturb(
-    mut reply: Reply,
-    fault: Option<&Fault>,
-    now: chrono::DateTime<chrono::Utc>,
-) -> Option<Reply> {
+async fn disturb(mut reply: Reply, fault: Option<&Fault>, now: chrono::DateTime<chrono::Utc>) -> Option<Reply> {
     let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
     if fault != Some(&Fault::NoDate) {
         reply.headers.entry("date".into()).or_insert(date);
@@ -171,8 +161,7 @@ async fn disturb(
         Some(Fault::ReplyLost) => return None,
         Some(Fault::EffectThenStatus { status }) => {
             let page = "<html><body>Service unavailable</body></html>";
-            reply = Reply { status: *status, body: page.into(), ..reply }
-                .header("content-type", "text/html");
+            reply = Reply { status: *status, body: page.into(), ..reply }.header("content-type", "text/html");
         }
         Some(Fault::Slow { by }) => tokio::time::sleep(*by).await,
         Some(Fault::Huge { bytes }) => {
@@ -240,9 +229,7 @@ async fn accept(listener: TcpListener, service: Arc<dyn Service>, origin: String
                 handle(Arc::clone(&service), origin.clone(), request)
             });
             // An error here is a closed connection: a fault, or a client that went away.
-            let _ = hyper::server::conn::http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), handler)
-                .await;
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), handler).await;
         });
     }
 }
@@ -270,9 +257,7 @@ async fn handle(
         origin,
         fault: None,
     };
-    let reply = perform(&service, call)
-        .await
-        .ok_or_else(|| io::Error::other("fault: closed without an answer"))?;
+    let reply = perform(&service, call).await.ok_or_else(|| io::Error::other("fault: closed without an answer"))?;
     response(reply)
 }
 
@@ -289,9 +274,7 @@ fn response(mut reply: Reply) -> Result<Response<Body>, io::Error> {
     *response.status_mut() = StatusCode::from_u16(reply.status).map_err(io::Error::other)?;
     for (name, value) in &reply.headers {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(io::Error::other)?;
-        response
-            .headers_mut()
-            .insert(name, HeaderValue::from_str(value).map_err(io::Error::other)?);
+        response.headers_mut().insert(name, HeaderValue::from_str(value).map_err(io::Error::other)?);
     }
     Ok(response)
 }
@@ -324,9 +307,7 @@ pub fn decode(text: &str) -> String {
 }
 
 fn logged_query(call: &Call) -> String {
-    let secret = |key: &str| {
-        matches!(key, "api_token" | "refresh_token" | "client_secret" | "code" | "token")
-    };
+    let secret = |key: &str| matches!(key, "api_token" | "refresh_token" | "client_secret" | "code" | "token");
     let shown = call.query.iter().map(|(key, value)| {
         let value = if secret(key) { "…" } else { value.as_str() };
         format!("{key}={value}")

@@ -82,8 +82,5 @@ impl Traffic {
 
 fn generic(path: &str) -> String {
     let is_id = |segment: &str| !segment.is_empty() && segment.chars().all(|c| c.is_ascii_digit());
-    path.split('/')
-        .map(|segment| if is_id(segment) { "{id}" } else { segment })
-        .collect::<Vec<_>>()
-        .join("/")
+    path.split('/').map(|segment| if is_id(segment) { "{id}" } else { segment }).collect::<Vec<_>>().join("/")
 }
