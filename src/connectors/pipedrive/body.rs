@@ -148,15 +148,11 @@ impl<'a> Draft<'a> {
 
     /// Parts go together; a field that is cleared goes alone.
     fn insert_flat(&mut self, base: &str, object: Json) {
-        match object {
-            Json::Object(parts) => {
-                let keyed =
-                    parts.into_iter().map(|(part, json)| (flat_key(base, Some(&part)), json));
-                self.root.extend(keyed);
-            }
-            other => {
-                self.root.insert(base.to_owned(), other);
-            }
+        if let Json::Object(parts) = object {
+            let keyed = parts.into_iter().map(|(part, json)| (flat_key(base, Some(&part)), json));
+            self.root.extend(keyed);
+        } else {
+            self.root.insert(base.to_owned(), object);
         }
     }
 

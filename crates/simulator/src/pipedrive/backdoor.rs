@@ -69,6 +69,17 @@ impl Pipedrive {
         edit(state, &by, kind(entity), id, &change);
     }
 
+    /// Changes many records alike, as the list view's bulk edit does.
+    pub fn edit_many(&self, entity: &str, ids: &[i64], change: Value) {
+        let state = &mut *self.state();
+        let by = state.web();
+        state.webhooks.bulk = true;
+        for id in ids {
+            edit(state, &by, kind(entity), *id, &change);
+        }
+        state.webhooks.bulk = false;
+    }
+
     /// Changes fields of a record as another user.
     pub fn edit_as(&self, user: i64, entity: &str, id: i64, change: Value) {
         let state = &mut *self.state();
@@ -150,6 +161,26 @@ impl Pipedrive {
     /// Deletes a custom field with its values.
     pub fn delete_field(&self, entity: &str, code: &str) -> bool {
         self.state().delete_field(kind(entity), code)
+    }
+
+    /// Renames a custom field; its code stays. False when there is no such field.
+    pub fn rename_field(&self, entity: &str, code: &str, name: &str) -> bool {
+        self.state().rename_field(kind(entity), code, name)
+    }
+
+    /// Makes a field another of the same code: values of the old type are gone.
+    pub fn retype_field(&self, entity: &str, code: &str, field_type: &str) -> bool {
+        self.state().retype_field(kind(entity), code, field_type)
+    }
+
+    /// Demands a field on every create.
+    pub fn require_field(&self, entity: &str, code: &str) {
+        self.state().rules.required.insert((kind(entity), code.to_owned()));
+    }
+
+    /// Refuses texts longer than `length` characters in a field.
+    pub fn cap_field(&self, entity: &str, field: &str, length: usize) {
+        self.state().rules.caps.insert((kind(entity), field.to_owned()), length);
     }
 
     /// Adds an option to a field and answers its id; `None` when there is no such field.
@@ -297,11 +328,14 @@ impl Pipedrive {
         self.state().rules.locked.remove(&(kind(entity), id));
     }
 
-    /// Takes back truncations, refused values and automations.
+    /// Takes back every rule: lengths, refusals, demands, locks, automations, lost rights.
     pub fn clear_rules(&self) {
         let rules = &mut self.state().rules;
         rules.lengths.clear();
         rules.refused.clear();
+        rules.caps.clear();
+        rules.required.clear();
+        rules.locked.clear();
         rules.automations.clear();
         rules.lost.clear();
     }

@@ -73,6 +73,9 @@ impl Meter {
         let calls = window
             .map_or(0, |calls| calls.iter().filter(|time| **time > now - WINDOW).count() as u64);
         let daily = daily(settings);
+        if !settings.limits.on {
+            return Gauge { limit, remaining: limit, daily, daily_remaining: daily };
+        }
         Gauge {
             limit,
             remaining: limit.saturating_sub(calls),
@@ -109,7 +112,7 @@ impl Meter {
             calls.pop_front();
         }
         let over_burst = calls.len() as u64 >= limit;
-        let over_budget = self.used + cost > daily(settings);
+        let over_budget = self.used >= daily(settings);
         if over_burst || over_budget {
             let refusals = self.refusals.entry(caller.token.clone()).or_default();
             *refusals = (refusals.0 + 1, now);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
-use super::list::Look;
+use super::query::Look;
 use super::routes::Ctx;
 use super::state::State;
 use super::table::{Record, Version};

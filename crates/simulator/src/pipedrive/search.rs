@@ -364,15 +364,20 @@ pub(super) fn by_field(state: &mut State, ctx: &Ctx) -> Outcome {
     let field = field
         .filter(|field| is_searchable(field))
         .ok_or_else(|| Refusal::invalid("field", "Field is not searchable"))?;
+    let key = match code {
+        "email" => "emails",
+        "phone" => "phones",
+        code => code,
+    };
     let at = state.index_time(ctx);
     let hit = |record: &Record| {
         let version = state.indexed(kind, record, at, ctx.now)?;
         let texts: Vec<String> = if field.custom {
             version.custom.get(code).and_then(words).into_iter().collect()
-        } else if matches!(code, "emails" | "phones") {
-            contacts(version, code).map(Into::into).collect()
+        } else if matches!(key, "emails" | "phones") {
+            contacts(version, key).map(Into::into).collect()
         } else {
-            version.body.get(code).and_then(words).into_iter().collect()
+            version.body.get(key).and_then(words).into_iter().collect()
         };
         let fits = texts.iter().any(|text| match mode {
             "exact" => *text == term,
@@ -386,10 +391,10 @@ pub(super) fn by_field(state: &mut State, ctx: &Ctx) -> Outcome {
     let table = state.table(kind);
     let filed = mode == "exact"
         && (field.custom && !matches!(field.value_type.as_str(), "monetary" | "address")
-            || matches!(code, "emails" | "phones" | "name" | "title"));
+            || matches!(key, "emails" | "phones" | "name" | "title"));
     let rows: Vec<Value> = if filed {
         state
-            .candidates(kind, &[code], &term.to_lowercase())
+            .candidates(kind, &[key], &term.to_lowercase())
             .into_iter()
             .filter_map(|id| hit(table.get(id)?))
             .collect()

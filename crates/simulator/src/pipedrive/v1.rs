@@ -298,6 +298,13 @@ pub(super) fn fields(state: &mut State, ctx: &Ctx) -> Outcome {
     ))
 }
 
+/// `GET /v1/{kind}/{id}/permittedUsers`
+pub(super) fn permitted_users(state: &mut State, ctx: &Ctx) -> Outcome {
+    let id = if ctx.kind == Kind::Lead { lead_id(state, ctx)? } else { ctx.id(0)? };
+    let record = state.readable_record(ctx, ctx.kind, id)?;
+    Ok(one(200, &state.permitted(ctx.kind, record).into()))
+}
+
 /// Retired: `GET /v1/{kind}`
 pub(super) fn retired_list(state: &mut State, ctx: &Ctx) -> Outcome {
     let rows = rows(state, ctx, |version| ctx.kind != Kind::Deal || !version.flag("is_archived"))?;

@@ -6,6 +6,7 @@ mod access;
 mod events;
 mod feeds;
 mod reading;
+mod switches;
 mod writing;
 
 use bytes::Bytes;
