@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use super::super::ErrorKind;
 use super::codec;
 use super::entries::Entries;
-use super::fields::{ADDRESS_PARTS, FORMATTED_ADDRESS};
+use super::fields::FORMATTED_ADDRESS;
 use super::module::Dialect;
 use super::record::flat_key;
 use super::schema::{Shape, Shapes};
@@ -367,14 +367,11 @@ fn derived_text(object: &Map<String, Json>) -> Option<String> {
         let texts = parts.iter().filter_map(|part| object.get(*part)?.as_str());
         texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(between)
     };
-    debug_assert!(
-        ADDRESS_PARTS.len() == 9,
-        "the lines below name the parts that a postal address shows"
-    );
     let lines = [
-        join(&["route", "street_number"], " "),
+        join(&["route", "street_number", "subpremise"], " "),
+        join(&["sublocality"], " "),
         join(&["postal_code", "locality"], " "),
-        join(&["admin_area_level_1", "country"], ", "),
+        join(&["admin_area_level_2", "admin_area_level_1", "country"], ", "),
     ];
     let text = lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ");
     (!text.is_empty()).then_some(text)
