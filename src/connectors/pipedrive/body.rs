@@ -311,9 +311,17 @@ impl<'a> Draft<'a> {
         if names.is_empty() {
             return Ok(());
         }
-        let part = |key: &str| match names.get(key) {
-            Some(value) => value.as_text().map(str::to_owned),
-            None => self.current.get(key).and_then(Json::as_str).map(str::to_owned),
+        for (key, value) in names {
+            if !value.is_empty() && value.as_text().is_none() {
+                return Err(invalid(&RemoteField::from(*key), "it takes a text"));
+            }
+        }
+        let part = |key: &str| {
+            let text = match names.get(key) {
+                Some(value) => value.as_text(),
+                None => self.current.get(key).and_then(Json::as_str),
+            };
+            text.filter(|text| !text.is_empty()).map(str::to_owned)
         };
         let (first, last) = (part("first_name"), part("last_name"));
         let joined =

@@ -283,6 +283,12 @@ fn given_a_write_that_cannot_be_when_drafted_then_the_field_is_named() {
             "field `value` refused: expected a number, got a text",
         ),
         (
+            "name of a wrong kind",
+            "persons",
+            ("first_name", number("1")),
+            "field `first_name` refused: it takes a text",
+        ),
+        (
             "no name left",
             "persons",
             ("first_name", Value::Empty),
