@@ -201,6 +201,7 @@ mod tests {
             before: Value::text("ada@old.example"),
             after: Value::Empty,
             source: Value::Empty,
+            halfway: false,
         };
         let create = OpKind::Create {
             side: Side::Right,

@@ -8,7 +8,7 @@ use crmsync_core::engine::normalize::match_keys;
 use crmsync_core::engine::plan::{EntityPlan, assemble, plan_entity};
 use crmsync_core::model::state::{EntityState, MatchKey, PlanContext, Subject, SubjectKey};
 use crmsync_core::model::{
-    Entity, EntityName, LinkId, Observation, Op, OpKind, Pair, Plan, RecordId, RecordKey, Side,
+    Entity, EntityName, Observation, Op, OpKind, Pair, Plan, RecordId, RecordKey, Side,
 };
 
 use super::error::ServiceError;

@@ -1,16 +1,17 @@
 //! Who is signed in, who owns records, and what the modules look like.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use chrono::TimeDelta;
 use crmsync_core::model::schema::{ModuleSchema, User};
 use serde_json::Value as Json;
 
 use super::super::{Account, ErrorKind};
-use super::Pipedrive;
 use super::module::Module;
 use super::schema::{self, Pickers, Shapes};
 use super::wire;
+use super::{Known, Pipedrive};
 
 const ME_UNITS: u64 = 2;
 const FIELDS_UNITS: u64 = 10;
@@ -79,21 +80,22 @@ impl Pipedrive {
         let mut known = self.known.lock().await;
         let lifetime = self.settings.metadata_cache.unwrap_or_default();
         let lifetime = TimeDelta::from_std(lifetime).unwrap_or(TimeDelta::MAX);
-        let now = self.client.now();
-        if let Some((read_at, shapes)) = known.get(module.name)
-            && now - *read_at < lifetime
+        let (read_at, generation) = (self.client.now(), self.generation.load(Ordering::Relaxed));
+        if let Some(known) = known.get(module.name)
+            && known.generation == generation
+            && read_at - known.read_at < lifetime
         {
-            return Ok(Arc::clone(shapes));
+            return Ok(Arc::clone(&known.shapes));
         }
         let shapes = Arc::new(Shapes::new(module, self.read_schema(module).await?));
-        known.insert(module.name, (now, Arc::clone(&shapes)));
+        known.insert(module.name, Known { read_at, generation, shapes: Arc::clone(&shapes) });
         Ok(shapes)
     }
 
     /// The module as last described, whenever that was: codes and types of fields never change.
     pub(super) async fn shapes(&self, module: &'static Module) -> Result<Arc<Shapes>, ErrorKind> {
-        if let Some((_, shapes)) = self.known.lock().await.get(module.name) {
-            return Ok(Arc::clone(shapes));
+        if let Some(known) = self.known.lock().await.get(module.name) {
+            return Ok(Arc::clone(&known.shapes));
         }
         self.fresh_shapes(module).await
     }
@@ -101,7 +103,7 @@ impl Pipedrive {
     /// Modules that share field lists are forgotten together: leads use the deals'.
     pub(super) async fn forget(&self, module: &Module) {
         let mut known = self.known.lock().await;
-        known.retain(|_, (_, shapes)| shapes.module.fields_path != module.fields_path);
+        known.retain(|_, known| known.shapes.module.fields_path != module.fields_path);
     }
 
     async fn read_schema(&self, module: &'static Module) -> Result<ModuleSchema, ErrorKind> {

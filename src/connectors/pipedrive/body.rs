@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use super::super::ErrorKind;
 use super::codec;
 use super::entries::Entries;
-use super::fields::{ADDRESS_PARTS, FORMATTED_ADDRESS};
+use super::fields::FORMATTED_ADDRESS;
 use super::module::Dialect;
 use super::record::flat_key;
 use super::schema::{Shape, Shapes};
@@ -106,11 +106,13 @@ impl<'a> Draft<'a> {
                 let participants = self.participants(field, value)?;
                 self.root.insert("participants".into(), participants);
             }
-            _ if shape.custom && self.shapes.module.dialect == Dialect::V1 => {
-                for ((field, value), shape) in parts.iter().zip(&shapes) {
-                    let json = self.encode(*shape, field, value)?;
-                    self.root.insert(flat_key(base, field.part()), json);
-                }
+            _ if self.is_flat(shape.custom) && field.part().is_some() => {
+                let object = self.merge_object(base, shape.custom, parts, &shapes)?;
+                self.insert_flat(base, object);
+            }
+            _ if self.is_flat(shape.custom) => {
+                let json = self.encode(*shape, field, value)?;
+                self.root.insert(base.to_owned(), json);
             }
             _ if self.shapes.is_composite(base) => {
                 let object = self.merge_object(base, shape.custom, parts, &shapes)?;
@@ -137,6 +139,37 @@ impl<'a> Draft<'a> {
     fn insert(&mut self, base: &str, custom: bool, json: Json) {
         let place = if custom { &mut self.custom } else { &mut self.root };
         place.insert(base.to_owned(), json);
+    }
+
+    /// v1 keeps a custom field's parts beside it at the root.
+    fn is_flat(&self, custom: bool) -> bool {
+        custom && self.shapes.module.dialect == Dialect::V1
+    }
+
+    /// Parts go together; a field that is cleared goes alone.
+    fn insert_flat(&mut self, base: &str, object: Json) {
+        if let Json::Object(parts) = object {
+            let keyed = parts.into_iter().map(|(part, json)| (flat_key(base, Some(&part)), json));
+            self.root.extend(keyed);
+        } else {
+            self.root.insert(base.to_owned(), object);
+        }
+    }
+
+    /// The parts of a composite as they are stored.
+    fn stored_parts(&self, base: &str, custom: bool) -> Map<String, Json> {
+        if self.is_flat(custom) {
+            let part = |part: &str| {
+                let json = self.current.get(flat_key(base, Some(part)))?;
+                Some((part.to_owned(), json.clone()))
+            };
+            return ["value", "currency", "until"].into_iter().filter_map(part).collect();
+        }
+        match self.stored(base, custom) {
+            Some(Json::Object(object)) => object.clone(),
+            Some(text @ Json::String(_)) => Map::from_iter([("value".to_owned(), text.clone())]),
+            Some(_) | None => Map::new(),
+        }
     }
 
     /// The stored value of a whole field.
@@ -171,11 +204,7 @@ impl<'a> Draft<'a> {
         parts: &Parts<'_>,
         shapes: &[Shape],
     ) -> Result<Json, ErrorKind> {
-        let mut object = match self.stored(base, custom) {
-            Some(Json::Object(object)) => object.clone(),
-            Some(text @ Json::String(_)) => Map::from_iter([("value".to_owned(), text.clone())]),
-            Some(_) | None => Map::new(),
-        };
+        let mut object = self.stored_parts(base, custom);
         let address = self.shapes.is_address(base);
         let derived = address
             && derived_text(&object).is_none_or(|text| object.get("value") == Some(&json!(text)));
@@ -282,9 +311,17 @@ impl<'a> Draft<'a> {
         if names.is_empty() {
             return Ok(());
         }
-        let part = |key: &str| match names.get(key) {
-            Some(value) => value.as_text().map(str::to_owned),
-            None => self.current.get(key).and_then(Json::as_str).map(str::to_owned),
+        for (key, value) in names {
+            if !value.is_empty() && value.as_text().is_none() {
+                return Err(invalid(&RemoteField::from(*key), "it takes a text"));
+            }
+        }
+        let part = |key: &str| {
+            let text = match names.get(key) {
+                Some(value) => value.as_text(),
+                None => self.current.get(key).and_then(Json::as_str),
+            };
+            text.filter(|text| !text.is_empty()).map(str::to_owned)
         };
         let (first, last) = (part("first_name"), part("last_name"));
         let joined =
@@ -338,14 +375,11 @@ fn derived_text(object: &Map<String, Json>) -> Option<String> {
         let texts = parts.iter().filter_map(|part| object.get(*part)?.as_str());
         texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join(between)
     };
-    debug_assert!(
-        ADDRESS_PARTS.len() == 9,
-        "the lines below name the parts that a postal address shows"
-    );
     let lines = [
-        join(&["route", "street_number"], " "),
+        join(&["route", "street_number", "subpremise"], " "),
+        join(&["sublocality"], " "),
         join(&["postal_code", "locality"], " "),
-        join(&["admin_area_level_1", "country"], ", "),
+        join(&["admin_area_level_2", "admin_area_level_1", "country"], ", "),
     ];
     let text = lines.into_iter().filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ");
     (!text.is_empty()).then_some(text)

@@ -1,10 +1,11 @@
 //! Calls: where, with which token, at what price; what came back, unwrapped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use http::HeaderValue;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -26,6 +27,7 @@ pub(super) struct Client {
     /// Of the company's daily tokens, how many hundredths are ours.
     share_percent: u64,
     memory: Arc<Memory>,
+    burst_window: Duration,
 }
 
 /// Paths of metadata, which is kept between processes.
@@ -79,6 +81,7 @@ impl Client {
         let http = HttpSettings {
             connect_timeout: settings.connect_timeout,
             read_timeout: settings.read_timeout,
+            max_answer: settings.max_answer,
             retry: settings.retry,
             proxy: settings.proxy.clone(),
             ..HttpSettings::new(settings.connection.clone(), settings.pace(), settings.seed)
@@ -96,6 +99,7 @@ impl Client {
             token,
             share_percent: settings.budget_share,
             memory: Arc::clone(&settings.memory),
+            burst_window: settings.burst_window,
         })
     }
 
@@ -201,7 +205,7 @@ impl Client {
             .http
             .send(&request, |answer| {
                 self.observe(answer);
-                refusal::judge(answer)
+                refusal::judge(answer, self.burst_window)
             })
             .await?;
         unwrap(&answer, request.idempotence)
@@ -218,6 +222,15 @@ impl Client {
 
 /// A 2xx is a success only if the body says so.
 fn unwrap(answer: &Answer, idempotence: Idempotence) -> Result<Reply, ErrorKind> {
+    if answer.status == StatusCode::NO_CONTENT {
+        let (server_time, received_at) = (answer.server_time, answer.received_at);
+        return Ok(Reply {
+            data: Json::Null,
+            more: AdditionalData::default(),
+            server_time,
+            received_at,
+        });
+    }
     let envelope: Envelope = answer.json().map_err(|kind| idempotence.unreadable(kind))?;
     match envelope.success {
         Some(true) => Ok(Reply {

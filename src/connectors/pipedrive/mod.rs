@@ -10,7 +10,9 @@ mod client;
 mod codec;
 mod entries;
 mod fields;
+mod history;
 mod module;
+mod pages;
 mod read;
 mod record;
 mod refusal;
@@ -21,6 +23,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -56,8 +59,14 @@ pub struct Settings {
     pub api_token: SecretString,
     /// Calls that the plan allows in two seconds: 20 (Lite) to 120 (Ultimate) with an API token.
     pub burst: NonZeroU32,
+    /// The time that `burst` is counted over.
+    pub burst_window: Duration,
     /// Writes in flight at once.
     pub concurrency: usize,
+    /// Rows of a list page, at most 500.
+    pub page: usize,
+    /// Longest answer, in bytes after unpacking.
+    pub max_answer: usize,
     /// The company's daily tokens, where configured; else the answers tell what is left.
     pub daily_tokens: Option<u64>,
     /// Of the daily tokens, how many hundredths are ours.
@@ -107,7 +116,10 @@ impl Settings {
             api_url,
             api_token,
             burst: NonZeroU32::new(80).unwrap_or(NonZeroU32::MIN),
+            burst_window: Duration::from_secs(2),
             concurrency: 8,
+            page: PAGE,
+            max_answer: 64 << 20,
             daily_tokens: None,
             budget_share: 80,
             connect_timeout: Duration::from_secs(10),
@@ -121,12 +133,12 @@ impl Settings {
         }
     }
 
-    /// The limit is a rolling window, the pacer a leaking bucket: half a burst at once and half over the two
-    /// seconds make at most one burst in any two seconds. Source: "Rate limiting".
+    /// The limit is a rolling window, the pacer a leaking bucket: half a burst at once and half over the
+    /// window make at most one burst in any window. Source: "Rate limiting".
     fn pace(&self) -> Pace {
         let half = NonZeroU32::new(self.burst.get() / 2).unwrap_or(NonZeroU32::MIN);
         let concurrency = self.concurrency.max(1) * 2;
-        Pace { burst: half, per: Duration::from_secs(2), concurrency, heavy: concurrency }
+        Pace { burst: half, per: self.burst_window, concurrency, heavy: concurrency }
     }
 }
 
@@ -135,11 +147,18 @@ pub struct Pipedrive {
     settings: Settings,
     client: Client,
     known: Mutex<BTreeMap<&'static str, Known>>,
+    generation: AtomicU64,
     currencies: OnceCell<Vec<wire::Currency>>,
 }
 
-/// A described module and when it was read.
-type Known = (DateTime<Utc>, Arc<Shapes>);
+/// A described module.
+#[derive(Debug)]
+struct Known {
+    read_at: DateTime<Utc>,
+    /// Which [`Connector::forget_metadata`] it was read after.
+    generation: u64,
+    shapes: Arc<Shapes>,
+}
 
 impl Pipedrive {
     /// Makes the connector with a budget of its own; makes no call.
@@ -164,8 +183,8 @@ impl Pipedrive {
         gate: Arc<dyn BudgetGate>,
     ) -> Result<Self, ConnectorError> {
         let client = Client::new(&settings, clock, gate)?;
-        let (known, currencies) = (Mutex::default(), OnceCell::new());
-        Ok(Self { settings, client, known, currencies })
+        let (known, generation) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Self { settings, client, known, generation, currencies: OnceCell::new() })
     }
 
     fn named(
@@ -202,7 +221,7 @@ impl Connector for Pipedrive {
             update_batch: 1,
             delete_batch: 1,
             fetch_batch: if by_ids { FETCH_BATCH } else { 1 },
-            page: PAGE,
+            page: self.settings.page,
             scan_limit: None,
             deletion_feed: known.is_some_and(|module| self.has_feed(module)),
             writes_return_record: true,
@@ -250,6 +269,7 @@ impl Connector for Pipedrive {
 
     fn forget_metadata(&self) {
         self.settings.memory.forget();
+        self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn users(&self) -> Result<Vec<User>, ConnectorError> {

@@ -2,27 +2,31 @@
 
 use std::time::Duration;
 
+use serde::de::IgnoredAny;
+
 use super::super::ErrorKind;
 use super::super::http::{Answer, Verdict};
 use super::wire::Envelope;
 
-/// Shortest wait after a burst: the window of the limit. Source: "Rate limiting".
-const BURST_WINDOW: Duration = Duration::from_secs(2);
 /// Longest reason passed on to people.
 const MAX_REASON: usize = 200;
 
-/// Judges an answer before anybody reads it.
-pub(super) fn judge(answer: &Answer) -> Verdict {
+/// Judges an answer before anybody reads it; after a burst the wait is at least `window`, over which it counts.
+pub(super) fn judge(answer: &Answer, window: Duration) -> Verdict {
     let status = answer.status.as_u16();
     let page = !answer.body.is_empty() && !answer.is_json();
     match status {
+        204 => Verdict::Accept,
         200..=299 if page => Verdict::Broken(format!("a page instead of JSON, status {status}")),
+        200..=299 if !is_whole(answer) => {
+            Verdict::Broken(format!("no JSON object, or half of one, status {status}"))
+        }
         200..=299 => Verdict::Accept,
         429 if tokens_left(answer) == Some(0) => {
             // Nobody tells in which time zone the day ends.
             Verdict::Refused(ErrorKind::BudgetExhausted { resets_at: None })
         }
-        429 => Verdict::Throttled(Some(pause(answer))),
+        429 => Verdict::Throttled(Some(pause(answer).max(window))),
         501 => Verdict::Refused(ErrorKind::Misconfigured(format!(
             "the API has no such call, status {status}"
         ))),
@@ -33,6 +37,13 @@ pub(super) fn judge(answer: &Answer) -> Verdict {
             Verdict::Refused(refuse(status, &envelope))
         }
     }
+}
+
+/// Whether the body is a JSON object to its end. A body that is cut short within its announced length shows only
+/// here; `null` instead of an object was seen too.
+fn is_whole(answer: &Answer) -> bool {
+    let object = answer.body.trim_ascii_start().first() == Some(&b'{');
+    object && serde_json::from_slice::<IgnoredAny>(&answer.body).is_ok()
 }
 
 /// Daily tokens that the company has left, where the answer tells.
@@ -48,7 +59,7 @@ pub(super) fn tokens_a_day(answer: &Answer) -> Option<u64> {
 fn pause(answer: &Answer) -> Duration {
     let reset = answer.header("x-ratelimit-reset").and_then(|seconds| seconds.trim().parse().ok());
     let reset = reset.map(Duration::from_secs);
-    [reset, answer.retry_after()].into_iter().flatten().max().unwrap_or_default().max(BURST_WINDOW)
+    [reset, answer.retry_after()].into_iter().flatten().max().unwrap_or_default()
 }
 
 /// A page where JSON should be: the gateway or the firewall before the API.
@@ -95,8 +106,8 @@ pub(super) fn refuse(status: u16, envelope: &Envelope) -> ErrorKind {
 /// Reads `Validation failed: <field>: <reason>`; of custom fields, the reason names the field.
 fn validation(text: &str) -> Option<ErrorKind> {
     let (field, reason) = text.strip_prefix("Validation failed: ")?.split_once(": ")?;
-    let quoted = reason.split(['\'', '"', '`']).find(|word| is_code(word));
-    let field = match (field, quoted) {
+    let named = reason.split(|mark: char| !mark.is_ascii_alphanumeric()).find(|word| is_code(word));
+    let field = match (field, named) {
         ("custom_fields", Some(code)) => code,
         (field, _) => field.strip_prefix("custom_fields.").unwrap_or(field),
     };

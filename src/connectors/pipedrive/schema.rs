@@ -7,7 +7,7 @@ use crmsync_core::model::{ModuleName, RemoteField};
 use serde_json::Value as Json;
 
 use super::fields::{self, ADDRESS_PARTS, Access, BuiltIn, EMAIL_LABELS, PHONE_LABELS};
-use super::module::Module;
+use super::module::{Dialect, Module};
 use super::wire;
 
 /// Options that come from lists of their own.
@@ -34,7 +34,8 @@ pub(super) fn assemble(module: &Module, listed: &[wire::Field], pickers: &Picker
     }
     if module.custom_fields {
         let custom = listed.iter().filter(|row| row.custom);
-        all.extend(custom.flat_map(|row| custom_fields(row, pickers)));
+        let fields = custom.flat_map(|row| in_dialect(module, row, custom_fields(row, pickers)));
+        all.extend(fields);
     }
     if module.name != "leads" {
         let known: Vec<String> = all.iter().map(|field| field.name.base().to_owned()).collect();
@@ -266,6 +267,22 @@ fn custom_fields(row: &wire::Field, pickers: &Pickers) -> Vec<FieldSchema> {
             }]
         }
     }
+}
+
+/// What v1 keeps of a custom field: no names of time zones, and no word on how to write an address's parts or a
+/// range of times, so that these are for reading.
+fn in_dialect(module: &Module, row: &wire::Field, mut all: Vec<FieldSchema>) -> Vec<FieldSchema> {
+    if module.dialect == Dialect::V2 {
+        return all;
+    }
+    all.retain(|field| field.name.part() != Some("timezone_name"));
+    let is_part = |field: &FieldSchema| field.name.part().is_some();
+    for field in &mut all {
+        if row.type_name == "timerange" || (row.type_name == "address" && is_part(field)) {
+            (field.writable_on_create, field.writable_on_update) = (false, false);
+        }
+    }
+    all
 }
 
 /// Kind of a type that is stored as one value. Source: "Custom fields", field types.

@@ -30,7 +30,8 @@ impl Pipedrive {
         let shapes = self.shapes(module).await?;
         let body = body::create(&shapes, row)?;
         let reply =
-            self.client.write(Method::POST, module.path, Some(&body), module.write_units()).await?;
+            self.client.write(Method::POST, module.path, Some(&body), module.write_units()).await;
+        let reply = reply.map_err(|kind| named(kind, row))?;
         written(&shapes, None, reply)
     }
 
@@ -62,7 +63,8 @@ impl Pipedrive {
         }
         let method = if module.name == "notes" { Method::PUT } else { Method::PATCH };
         let path = record_path(module, &row.id);
-        let reply = self.client.write(method, &path, Some(&body), module.write_units()).await?;
+        let reply = self.client.write(method, &path, Some(&body), module.write_units()).await;
+        let reply = reply.map_err(|kind| named(kind, &row.fields))?;
         written(&shapes, Some(&row.id), reply)
     }
 
@@ -172,6 +174,18 @@ impl Pipedrive {
                 first.code, second.code
             ))),
         }
+    }
+}
+
+/// Refusals that say in words which field they mean. Source: "User not found or not accessible.", API v1.
+fn named(kind: ErrorKind, fields: &BTreeMap<RemoteField, Value>) -> ErrorKind {
+    let ErrorKind::Refused(reason) = kind else { return kind };
+    let owner = ["owner_id", "user_id"].into_iter().find(|field| fields.contains_key(*field));
+    match owner {
+        Some(field) if reason.starts_with("User not found") => {
+            ErrorKind::Invalid { field: field.to_owned(), reason }
+        }
+        Some(_) | None => ErrorKind::Refused(reason),
     }
 }
 

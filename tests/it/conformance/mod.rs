@@ -2,6 +2,7 @@
 //! differ; what only one side has is tested in that side's file.
 
 mod cases;
+mod pipedrive;
 mod zoho;
 
 use std::sync::Once;

@@ -186,6 +186,11 @@ impl Routes {
     }
 
     pub(super) fn v1_entities(&mut self) {
+        for kind in [Kind::Deal, Kind::Person, Kind::Organization, Kind::Product, Kind::Lead] {
+            let (read, _) = scopes(kind);
+            let path = format!("{}/{{}}/permittedUsers", kind.plural());
+            self.add_at(1, "GET", &path, kind, 10, read, v1::permitted_users);
+        }
         for kind in Kind::V2.into_iter().filter(|kind| kind.is_logged()) {
             let (read, write) = scopes(kind);
             self.add_at(
@@ -242,6 +247,9 @@ impl Routes {
             self.add_at(1, "GET", all, kind, 20, read, v1::retired_list).is_retired = true;
             self.add_at(1, "GET", &one, kind, 2, read, v1::retired_get).is_retired = true;
             self.add_at(1, "DELETE", &one, kind, 6, write, entities::delete).is_retired = true;
+            if kind == Kind::Deal {
+                self.add_at(1, "PUT", &one, kind, 10, write, v1::retired_clear).is_retired = true;
+            }
         }
     }
 }

@@ -239,6 +239,12 @@ impl State {
             || (level != 1 && (!groups || same_group))
     }
 
+    /// Active users who see a record as it is.
+    pub(super) fn permitted(&self, kind: Kind, record: &Record) -> Vec<i64> {
+        let active = self.users.values().filter(|user| user.active).map(|user| user.id);
+        active.filter(|user| self.sees(*user, kind, record, &record.version)).collect()
+    }
+
     /// Lets time pass: purges what was deleted 30 days ago, runs what rules have scheduled.
     pub(super) fn sweep(&mut self, now: Millis) {
         let mut gone: BTreeMap<Kind, BTreeSet<i64>> = BTreeMap::new();

@@ -298,6 +298,13 @@ pub(super) fn fields(state: &mut State, ctx: &Ctx) -> Outcome {
     ))
 }
 
+/// `GET /v1/{kind}/{id}/permittedUsers`
+pub(super) fn permitted_users(state: &mut State, ctx: &Ctx) -> Outcome {
+    let id = if ctx.kind == Kind::Lead { lead_id(state, ctx)? } else { ctx.id(0)? };
+    let record = state.readable_record(ctx, ctx.kind, id)?;
+    Ok(one(200, &state.permitted(ctx.kind, record).into()))
+}
+
 /// Retired: `GET /v1/{kind}`
 pub(super) fn retired_list(state: &mut State, ctx: &Ctx) -> Outcome {
     let rows = rows(state, ctx, |version| ctx.kind != Kind::Deal || !version.flag("is_archived"))?;
@@ -311,6 +318,21 @@ pub(super) fn retired_list(state: &mut State, ctx: &Ctx) -> Outcome {
         200,
         &json!({ "success": true, "data": data, "additional_data": { "pagination": pagination }, "related_objects": {} }),
     ))
+}
+
+/// `PUT /v1/deals/{id}`, retired: of all that it took, null in the one field that v2 cannot clear.
+/// Source: live answers of September 2026.
+pub(super) fn retired_clear(state: &mut State, ctx: &Ctx) -> Outcome {
+    let given = ctx.object()?;
+    if given.len() != 1 || given.get("expected_close_date") != Some(&Value::Null) {
+        return Err(Refusal::new(400, "Only the expected close date can be cleared here"));
+    }
+    let record = state.writable_record(ctx, ctx.kind, ctx.id(0)?)?;
+    let (id, custom) = (record.id, record.version.custom.clone());
+    let mut body = record.version.body.clone();
+    body.insert("expected_close_date".into(), Value::Null);
+    state.commit(ctx.kind, id, body, custom, &ctx.by, ctx.now);
+    Ok(retired_get(state, ctx)?.wrote(1))
 }
 
 /// Retired: `GET /v1/{kind}/{id}`

@@ -188,10 +188,13 @@ impl State {
         if hooks.is_empty() {
             return;
         }
+        let permitted: Vec<String> =
+            self.permitted(kind, record).iter().map(ToString::to_string).collect();
         let (data, previous) = self.event_states(kind, &record.version, before, action);
         let entity_id =
             record.version.body["id"].as_str().map_or_else(|| id.to_string(), Into::into);
         let mut meta = self.event_meta(action, kind.singular(), &entity_id, by, now);
+        meta["permitted_user_ids"] = permitted.into();
         if let Some(trail) = self.webhooks.trail {
             match action {
                 "delete" => meta["merged_to_id"] = trail.survivor.to_string().into(),
@@ -225,9 +228,6 @@ impl State {
         let mut meta = self.event_meta(action, "user", &id.to_string(), by, now);
         meta["id"] = id.to_string().into();
         meta["timestamp"] = (now / 1000).into();
-        if let Some(meta) = meta.as_object_mut() {
-            meta.remove("permitted_user_ids");
-        }
         self.post(&hooks, &meta, &json!({ "data": data, "previous": previous }), now);
     }
 
@@ -253,18 +253,12 @@ impl State {
     ) -> Value {
         let (event, correlation) = (self.draw_uuid(), uuid(&self.draw("correlation")));
         let company = &self.settings.company;
-        let users: Vec<String> = self
-            .users
-            .values()
-            .filter(|user| user.active)
-            .map(|user| user.id.to_string())
-            .collect();
         let source_type =
             if matches!(by.source, Source::App(_)) { "application" } else { "general" };
         json!({ "action": action, "entity": entity, "entity_id": id, "company_id": company.id.to_string(),
             "correlation_id": correlation, "id": event, "is_bulk_edit": self.webhooks.bulk, "timestamp": time::exact(now), "type": source_type,
             "user_id": by.user.to_string(), "version": "2.0", "change_source": by.source.word(), "attempt": 1,
-            "host": format!("{}.pipedrive.com", company.domain), "permitted_user_ids": users })
+            "host": format!("{}.pipedrive.com", company.domain) })
     }
 
     pub(super) fn hook_json(&self, hook: &Hook) -> Value {

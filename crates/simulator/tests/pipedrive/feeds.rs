@@ -277,6 +277,8 @@ fn given_another_users_private_record_when_listed_then_it_is_not_there() {
     desk.pipedrive.add("persons", json!({ "name": "Mine", "visible_to": 1 }));
     desk.pipedrive.add("persons", json!({ "name": "Ours", "visible_to": 7 }));
     let user = desk.pipedrive.add_user("Bob", "bob@example.com", "UTC");
+    let permitted = desk.get("/v1/persons/1/permittedUsers")["data"].clone();
+    assert_eq!(permitted, json!([desk.pipedrive.owner()]));
     let token = desk.pipedrive.api_token_of(user);
     desk.set("x-api-token", &token);
 

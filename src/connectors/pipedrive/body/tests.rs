@@ -219,7 +219,7 @@ fn given_a_change_when_updated_then_lists_and_composites_travel_merged_and_whole
         (
             "a lead's custom fields are flat, its value is whole",
             "leads",
-            &json!({ "value": { "amount": 500, "currency": "EUR" } }),
+            &json!({ "value": { "amount": 500, "currency": "EUR" }, MONEY: 200 }),
             vec![
                 (
                     concat!("b1c2b1c2b1c2b1c2b1c2b1c2b1c2b1c2b1c2b1c2", ".currency"),
@@ -229,6 +229,7 @@ fn given_a_change_when_updated_then_lists_and_composites_travel_merged_and_whole
                 ("visible_to", Value::from("3")),
             ],
             json!({
+                MONEY: 200,
                 format!("{MONEY}_currency"): "USD",
                 "value": { "amount": 600, "currency": "EUR" },
                 "visible_to": "3",
@@ -280,6 +281,12 @@ fn given_a_write_that_cannot_be_when_drafted_then_the_field_is_named() {
             "deals",
             ("value", Value::from("much")),
             "field `value` refused: expected a number, got a text",
+        ),
+        (
+            "name of a wrong kind",
+            "persons",
+            ("first_name", number("1")),
+            "field `first_name` refused: it takes a text",
         ),
         (
             "no name left",
