@@ -270,7 +270,8 @@ impl<'a> Planning<'a> {
     fn redirect(&self, link: &Link, heir: &RecordId, tombstone: &Tombstone) -> Op {
         let mut ends = link.ends.clone();
         ends[tombstone.key.side] = Some(heir.clone());
-        let (state, tombstones) = (LinkState::Live, vec![tombstone.clone()]);
+        let tombstones = vec![Tombstone { link: None, ..tombstone.clone() }];
+        let state = LinkState::Live;
         let kind = OpKind::Relate { state, ends, tombstones, keep_baseline: true };
         self.op(&link.id, Code::Redirected, kind)
     }
