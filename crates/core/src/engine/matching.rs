@@ -300,8 +300,9 @@ impl<'a> Matcher<'a> {
     fn cluster(&self, start: Node<'a>) -> BTreeSet<Node<'a>> {
         let mut members = BTreeSet::from([start]);
         let mut open = vec![start];
+        let mut views = BTreeMap::new();
         while let Some(node) = open.pop() {
-            for next in self.neighbors(node) {
+            for next in self.neighbors(node, &mut views) {
                 if members.insert(next) {
                     open.push(next);
                 }
@@ -310,16 +311,30 @@ impl<'a> Matcher<'a> {
         members
     }
 
-    fn neighbors(&self, node: Node<'a>) -> Vec<Node<'a>> {
-        let sees: BTreeSet<_> = nodes(&self.view_of(node)).collect();
+    /// Records that this one sees, and those that see it. Each view is worked out once: clusters can be large.
+    fn neighbors(
+        &self,
+        node: Node<'a>,
+        views: &mut BTreeMap<Node<'a>, BTreeSet<Node<'a>>>,
+    ) -> BTreeSet<Node<'a>> {
+        let mut near = self.view_once(node, views).clone();
         let keys = self.keys.get(&node).into_iter().flatten();
         let sharing = keys.flat_map(|key| self.state.by_key.get(*key).into_iter().flatten());
-        let others = sharing.filter(|other| other.side != node.0).map(|one| (one.side, &one.id));
-        let seen_by = |other: &Node<'a>| {
-            sees.contains(other) || nodes(&self.view_of(*other)).any(|back| back == node)
-        };
-        let unseen: BTreeSet<_> = others.filter(seen_by).collect();
-        sees.iter().chain(&unseen).copied().collect()
+        for other in sharing.filter(|other| other.side != node.0) {
+            let other = (other.side, &other.id);
+            if !near.contains(&other) && self.view_once(other, views).contains(&node) {
+                near.insert(other);
+            }
+        }
+        near
+    }
+
+    fn view_once<'v>(
+        &self,
+        node: Node<'a>,
+        views: &'v mut BTreeMap<Node<'a>, BTreeSet<Node<'a>>>,
+    ) -> &'v BTreeSet<Node<'a>> {
+        views.entry(node).or_insert_with(|| nodes(&self.view_of(node)).collect())
     }
 }
 

@@ -364,9 +364,13 @@ fn same(next: &Op, kept: &Op) -> bool {
     }
 }
 
-/// A link that takes a re-created record has no deletion to spread any more.
+/// A link that takes a re-created record has no deletion to spread any more. A record that was brought back
+/// comes before one that was made again.
 fn cancel_relinked(ops: &mut Vec<Op>, rows: &mut Vec<OpenRow>) {
     let relinks = |op: &Op| op.code == Code::Relink && matches!(op.kind, OpKind::Relate { .. });
+    let revives = |op: &&Op| matches!(op.kind, OpKind::Revive { .. });
+    let back: BTreeSet<_> = ops.iter().filter(revives).map(|op| op.link.clone()).collect();
+    ops.retain(|op| !(relinks(op) && back.contains(&op.link)));
     let links: BTreeSet<_> =
         ops.iter().filter(|op| relinks(op)).map(|op| op.link.clone()).collect();
     if !links.is_empty() {

@@ -12,8 +12,8 @@ use crate::model::mapping::{DeleteEditPolicy, DeletePolicy};
 use crate::model::row::{Choice, RowKind};
 use crate::model::state::Subject;
 use crate::model::{
-    Code, Link, LinkState, Observation, Op, OpKind, OpenRow, Pair, Presence, RecordId, RecordKey,
-    Side, Tombstone, Value,
+    Code, FieldName, FieldRule, Link, LinkId, LinkState, Observation, Op, OpKind, OpenRow, Pair,
+    Presence, RecordId, RecordKey, Side, Tombstone, Value,
 };
 
 /// What became of one end of a link.
@@ -142,7 +142,7 @@ impl<'a> Planning<'a> {
     /// Turns merged fields into ops.
     pub(super) fn write(
         &self,
-        link: &crate::model::LinkId,
+        link: &LinkId,
         seen: &Pair<&Observation>,
         merged: Merged,
         plan: &mut EntityPlan,
@@ -166,7 +166,7 @@ impl<'a> Planning<'a> {
         plan.rows.extend(merged.rows);
     }
 
-    pub(super) fn op(&self, link: &crate::model::LinkId, code: Code, kind: OpKind) -> Op {
+    pub(super) fn op(&self, link: &LinkId, code: Code, kind: OpKind) -> Op {
         let entity = self.entity.name.clone();
         Op { entity, link: link.clone(), code, kind, later: Vec::new() }
     }
@@ -270,7 +270,8 @@ impl<'a> Planning<'a> {
     fn redirect(&self, link: &Link, heir: &RecordId, tombstone: &Tombstone) -> Op {
         let mut ends = link.ends.clone();
         ends[tombstone.key.side] = Some(heir.clone());
-        let (state, tombstones) = (LinkState::Live, vec![tombstone.clone()]);
+        let tombstones = vec![Tombstone { link: None, ..tombstone.clone() }];
+        let state = LinkState::Live;
         let kind = OpKind::Relate { state, ends, tombstones, keep_baseline: true };
         self.op(&link.id, Code::Redirected, kind)
     }
@@ -338,7 +339,7 @@ impl<'a> Planning<'a> {
     /// Deletes, archives or keeps the survivor: §9.2. Weak evidence only ever keeps.
     fn follow(&self, link: &Link, tombstone: &Tombstone, survivor: &Observation) -> Op {
         let (side, id) = (survivor.key.side, survivor.key.id.clone());
-        let expected = || expected(link, side);
+        let expected = || self.expected(link, side);
         let sure = match tombstone.evidence {
             DeleteEvidence::Strong | DeleteEvidence::Person => true,
             DeleteEvidence::Weak => self.entity.deletes.accept_weak,
@@ -357,6 +358,16 @@ impl<'a> Planning<'a> {
                 self.close(link, Code::KeepCounterpart, vec![tombstone.clone()])
             }
         }
+    }
+
+    /// What the target must still hold when it is deleted.
+    fn expected(&self, link: &Link, side: Side) -> BTreeMap<FieldName, Value> {
+        let mapped = self.entity.fields.iter().filter(|rule| rule.remote[side].is_some());
+        let half = |rule: &FieldRule| {
+            let known = link.baseline.get(&rule.name)?;
+            Some((rule.name.clone(), known.values[side].clone()))
+        };
+        mapped.filter_map(half).collect()
     }
 
     /// §9.3: one side deleted what the other edited.
@@ -445,14 +456,6 @@ fn end_of<'a>(subject: &'a Subject, link: &Link, side: Side) -> End<'a> {
         (None, None) if link.ends[side].is_none() => End::Missing,
         (None, _) => End::Unknown(Code::UnconfirmedAbsence),
     }
-}
-
-/// What the target must still hold when it is deleted.
-fn expected(link: &Link, side: Side) -> BTreeMap<crate::model::FieldName, Value> {
-    let half = |(name, known): (&crate::model::FieldName, &crate::model::Agreement)| {
-        (name.clone(), known.values[side].clone())
-    };
-    link.baseline.iter().map(half).collect()
 }
 
 /// The deletion wins over an edit that was seen: the target must hold what was seen, not the baseline.

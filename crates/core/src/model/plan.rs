@@ -41,7 +41,7 @@ pub struct Op {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub enum OpKind {
-    /// Local: binds two existing records and takes over the fields that agree.
+    /// Local: binds two existing records; tombstones of its ends are over and takes over the fields that agree.
     Link { ends: Pair<RecordId>, agreed: BTreeMap<FieldName, Pair<Value>> },
     /// Remote: makes the counterpart of `source` on `side`; `source`'s ID travels as the external ID.
     Create {
@@ -66,7 +66,8 @@ pub enum OpKind {
     Archive { side: Side, id: RecordId, expected: BTreeMap<FieldName, Value> },
     /// Local: moves baselines; `pinned` for an accepted divergence.
     Agree { fields: BTreeMap<FieldName, Pair<Value>>, pinned: bool },
-    /// Local: changes the link's state, its ends, or both, and records tombstones.
+    /// Local: changes the link's state, its ends, or both, and records tombstones. The tombstone of an end that
+    /// is replaced no longer belongs to the link: should that record come back, it is matched anew.
     Relate {
         state: LinkState,
         ends: Pair<Option<RecordId>>,

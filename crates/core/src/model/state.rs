@@ -30,7 +30,8 @@ pub struct Subject {
     pub unknown: Pair<Option<super::Code>>,
     /// An intent on the link or record is open: frozen on both sides.
     pub in_doubt: bool,
-    /// Links that the record had before, now closed.
+    /// Links that the record had before: closed, or living on with another record. Zero for a record that never
+    /// had one; every new link of the record then gets a new ID.
     pub generation: u32,
     /// Fields (or, with `None`, the record) set aside after a refusal, with the refused payload's fingerprint.
     pub quarantined: BTreeMap<Option<FieldName>, String>,

@@ -1,12 +1,14 @@
 //! Laws over generated histories of two sides.
 
+use crmsync_core::model::mapping::{DeleteEditPolicy, DeletePolicy};
+use crmsync_core::model::row::{Choice, Resolution, RowKind};
 use crmsync_core::model::state::PlanContext;
-use crmsync_core::model::{Direction, OpKind, Pair, Plan, Policy, Side, Value};
+use crmsync_core::model::{Direction, OpKind, OpenRow, Pair, Plan, Policy, Side, Value};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::world::{World, contact, context};
+use crate::world::{World, at, contact, context};
 
 /// What a person does on one side.
 #[derive(Clone, Debug)]
@@ -33,6 +35,16 @@ enum Step {
         side: Side,
         pair: usize,
     },
+    /// Brings a deleted record back.
+    Undelete {
+        side: Side,
+        pair: usize,
+    },
+    /// Copies a record of a pair with its external ID.
+    Clone {
+        side: Side,
+        pair: usize,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +52,8 @@ struct History {
     policy: Policy,
     initial: Policy,
     note: Direction,
+    deletes: DeletePolicy,
+    on_edit: DeleteEditPolicy,
     pairs: usize,
     steps: Vec<Step>,
     more: Vec<Step>,
@@ -58,6 +72,8 @@ fn step(pairs: usize) -> impl Strategy<Value = Step> {
             .prop_map(|(side, pair, tag)| Step::Tag { side, pair, tag }),
         2 => (side(), 0..4usize).prop_map(|(side, email)| Step::Add { side, email }),
         1 => (side(), 0..pairs).prop_map(|(side, pair)| Step::Delete { side, pair }),
+        1 => (side(), 0..pairs).prop_map(|(side, pair)| Step::Undelete { side, pair }),
+        1 => (side(), 0..pairs).prop_map(|(side, pair)| Step::Clone { side, pair }),
     ]
 }
 
@@ -71,13 +87,23 @@ fn history() -> impl Strategy<Value = History> {
     ];
     let initial = vec![Policy::Newest, Policy::Queue, Policy::PreferRight];
     let note = vec![Direction::Both, Direction::ToRight, Direction::ToLeft];
-    (select(policies), select(initial), select(note), 1..4usize).prop_flat_map(
-        |(policy, initial, note, pairs)| {
-            (vec(step(pairs), 0..12), vec(step(pairs), 0..6)).prop_map(move |(steps, more)| {
-                History { policy, initial, note, pairs, steps, more }
-            })
-        },
-    )
+    let deletes = vec![DeletePolicy::Keep, DeletePolicy::Archive, DeletePolicy::Propagate];
+    let on_edit =
+        vec![DeleteEditPolicy::Queue, DeleteEditPolicy::EditWins, DeleteEditPolicy::DeleteWins];
+    let rules = (select(policies), select(initial), select(note), select(deletes), select(on_edit));
+    (rules, 1..4usize).prop_flat_map(|(rules, pairs)| {
+        let (policy, initial, note, deletes, on_edit) = rules;
+        (vec(step(pairs), 0..12), vec(step(pairs), 0..6)).prop_map(move |(steps, more)| History {
+            policy,
+            initial,
+            note,
+            deletes,
+            on_edit,
+            pairs,
+            steps,
+            more,
+        })
+    })
 }
 
 impl History {
@@ -86,6 +112,8 @@ impl History {
         entity.conflicts.policy = self.policy;
         entity.conflicts.initial = self.initial;
         entity.fields[2].direction = self.note;
+        entity.deletes.policy = Pair::new(self.deletes, self.deletes);
+        entity.deletes.on_edit = self.on_edit;
         let mut world = World::new(entity);
         for pair in 0..self.pairs {
             let base = |field: &str| Value::text(&format!("base-{field}-{pair}"));
@@ -133,6 +161,8 @@ fn act(world: &mut World, steps: &[Step], unique: &mut u32) {
                 world.add(*side, &id, &values);
             }
             Step::Delete { side, pair } => world.delete(*side, &name_of(*side, *pair)),
+            Step::Undelete { side, pair } => world.revive(*side, &name_of(*side, *pair)),
+            Step::Clone { side, pair } => world.copy(*side, &name_of(*side, *pair), *unique),
         }
     }
 }
@@ -163,6 +193,19 @@ proptest! {
         world.settle();
 
         act(&mut world, &history.more, &mut unique);
+        let plan = world.settle();
+
+        world.check(&plan).unwrap();
+    }
+
+    #[test]
+    fn given_a_person_who_decides_when_synced_again_then_all_laws_hold(
+        (history, picked) in (history(), 0..5usize)
+    ) {
+        let mut world = perturbed(&history);
+        let asked = world.settle();
+
+        world.resolutions = asked.rows.iter().filter(|row| row.is_open()).map(|row| decide(row, picked)).collect();
         let plan = world.settle();
 
         world.check(&plan).unwrap();
@@ -252,6 +295,22 @@ proptest! {
     }
 }
 
+/// A decision that a person could take about the row.
+fn decide(row: &OpenRow, picked: usize) -> Resolution {
+    let value = Value::text("decided");
+    let both = [Choice::Left, Choice::Right, Choice::Pin, Choice::Value { value }, Choice::Left];
+    let link = row.candidates.first().or(row.records.right.as_ref());
+    let choice = match (row.kind, link) {
+        (RowKind::Match, Some(candidate)) if picked % 2 == 0 => {
+            Choice::Link { candidate: candidate.clone() }
+        }
+        (RowKind::Match, _) => Choice::Create,
+        (RowKind::Conflict | RowKind::Hold | RowKind::Quarantine, _) => both[picked].clone(),
+    };
+    let (row, fingerprint) = (row.id.clone(), row.fingerprint.clone());
+    Resolution { row, choice, fingerprint, by: "ada".to_owned(), at: at(0) }
+}
+
 /// I3: an edit that the other side did not answer ends on both sides; nothing else is ever invented (I5).
 fn lone_edits_survive(
     history: &History,
@@ -301,7 +360,9 @@ fn mirror(step: &Step) -> Step {
         Step::Edit { side, .. }
         | Step::Tag { side, .. }
         | Step::Add { side, .. }
-        | Step::Delete { side, .. } => *side = side.other(),
+        | Step::Delete { side, .. }
+        | Step::Undelete { side, .. }
+        | Step::Clone { side, .. } => *side = side.other(),
     }
     step
 }

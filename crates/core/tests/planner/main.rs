@@ -8,5 +8,6 @@ mod laws;
 mod matching_cases;
 mod pair_cases;
 mod reading;
+mod reference_cases;
 mod undo_cases;
 mod world;

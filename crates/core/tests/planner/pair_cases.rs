@@ -611,3 +611,28 @@ fn given_a_changed_scope_or_a_shrunken_listing_when_planned_then_nothing_is_dele
         }
     }
 }
+
+#[test]
+fn given_a_deletion_whose_keys_moved_to_another_record_when_planned_then_a_person_is_asked() {
+    let mut world = pair();
+    world.delete(L, "l-x");
+    let planned = |world: &World| {
+        let mut state = world.state();
+        state.heirs.insert((L, RecordId::new("l-x")), vec![RecordId::new("heir")]);
+        world.plan_state(&state, &context())
+    };
+    let asked = planned(&world);
+    let row = asked.rows[0].clone();
+    let cases = [
+        ("a merge", Choice::Link { candidate: RecordId::new("heir") }, "REDIRECTED"),
+        ("a deletion", Choice::Ignore, "DELETE_COUNTERPART"),
+    ];
+
+    assert_eq!((told(&asked), row.code), (vec![], Code::SuspectedMerge));
+    for (name, choice, expected) in cases {
+        let (row, fingerprint) = (row.id.clone(), row.fingerprint.clone());
+        let by = "ada".to_owned();
+        world.resolutions = vec![Resolution { row, choice, fingerprint, by, at: at(0) }];
+        assert_eq!(told(&planned(&world)), [expected], "{name}");
+    }
+}

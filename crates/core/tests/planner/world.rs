@@ -221,6 +221,17 @@ impl World {
         self.records.get_mut(&(side, RecordId::new(id))).unwrap().presence = Presence::Alive;
     }
 
+    /// A person copies a record together with its external ID.
+    pub(crate) fn copy(&mut self, side: Side, id: &str, unique: u32) {
+        let mut seen = self.records[&(side, RecordId::new(id))].clone();
+        let named =
+            if side == Side::Left { id.replace("l-", "r-") } else { id.replace("r-", "l-") };
+        seen.key.id = RecordId::new(format!("copy-{unique}"));
+        seen.presence = Presence::Alive;
+        seen.external_id = Some(RecordId::new(named));
+        self.records.insert((side, seen.key.id.clone()), seen);
+    }
+
     fn candidate(&self, seen: &Observation) -> Candidate {
         let side = seen.key.side;
         let holds = |link: &&Link| link.ends[side].as_ref() == Some(&seen.key.id);
@@ -238,6 +249,12 @@ impl World {
             survivor,
             external_id: seen.external_id.clone(),
         }
+    }
+
+    /// Links that started at the record, whatever became of them.
+    fn generation(&self, key: &RecordKey) -> u32 {
+        let free = |count: &u32| !self.links.contains_key(&LinkId::derive(key, *count));
+        (0..).find(free).unwrap()
     }
 
     fn alive(&self) -> impl Iterator<Item = &Observation> {
@@ -273,7 +290,7 @@ impl World {
             let side = seen.key.side;
             let tombstone = self.tombstones.get(&(side, seen.key.id.clone())).cloned();
             let subject = Subject {
-                generation: u32::from(one.survivor),
+                generation: self.generation(&seen.key).max(u32::from(one.survivor)),
                 tombstones: Pair::from_side(side, tombstone, None),
                 resolutions: self.resolutions.clone(),
                 ..Subject::unlinked(seen.clone())
@@ -375,6 +392,14 @@ impl World {
                     self.tombstones.insert(key, tombstone.clone());
                 }
                 let link = self.links.get_mut(&op.link).unwrap();
+                for side in Side::BOTH {
+                    let old = link.ends[side].clone().filter(|_| link.ends[side] != ends[side]);
+                    if let Some(tombstone) =
+                        old.and_then(|old| self.tombstones.get_mut(&(side, old)))
+                    {
+                        tombstone.link = None;
+                    }
+                }
                 link.state = *state;
                 link.ends = ends.clone();
                 if !keep_baseline {
