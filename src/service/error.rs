@@ -69,6 +69,7 @@ impl ServiceError {
                 | StoreError::TooNew(_)
                 | StoreError::Open(..)
                 | StoreError::Database(_)
+                | StoreError::Sealed(..)
                 | StoreError::Corrupt(..),
             )
             | Self::Paused { .. } => Exit::Store,

@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use crmsync_core::model::state::{MatchKey, Subject, SubjectKey};
 use crmsync_core::model::{EntityName, RecordKey, Side};
-use sea_orm::sea_query::{Expr, ExprTrait, Func, InsertStatement, OnConflict, Query};
+use sea_orm::sea_query::{
+    Alias, DynIden, Expr, ExprTrait, Func, InsertStatement, IntoIden, OnConflict, Query,
+    SelectStatement,
+};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect,
@@ -98,7 +101,8 @@ async fn look_up(
         let unlinked = |key: &(Side, String)| {
             subjects.get(key).is_some_and(|subject| !subject.starts_with('a'))
         };
-        let open = records.iter().filter(|(key, now)| key.0 == side && now.is_none() && unlinked(key));
+        let open =
+            records.iter().filter(|(key, now)| key.0 == side && now.is_none() && unlinked(key));
         let ids: BTreeSet<_> = open.map(|(key, _)| key.1.clone()).collect();
         for (id, row) in known(tx, scope, side, &ids).await? {
             records.insert((side, id), Some(is_plannable(row.presence, row.in_scope)));
@@ -131,9 +135,8 @@ pub(super) async fn subjects_of<'k>(
     scope: i32,
     records: impl Iterator<Item = &'k (Side, String)>,
 ) -> Result<BTreeMap<(Side, String), String>, StoreError> {
-    let mut subjects: BTreeMap<_, _> = records
-        .map(|(side, id)| ((*side, id.clone()), codec::record_text(*side, id)))
-        .collect();
+    let mut subjects: BTreeMap<_, _> =
+        records.map(|(side, id)| ((*side, id.clone()), codec::record_text(*side, id))).collect();
     for side in Side::BOTH {
         let ids: Vec<_> =
             subjects.keys().filter(|key| key.0 == side).map(|key| key.1.clone()).collect();
@@ -158,7 +161,8 @@ pub(super) async fn live_links(
 ) -> Result<Vec<(String, String)>, StoreError> {
     use link_end::Column as C;
     let rows = link_end::Entity::find()
-        .filter(C::Scope.eq(scope)).filter(C::Side.eq(codec::side_code(side)))
+        .filter(C::Scope.eq(scope))
+        .filter(C::Side.eq(codec::side_code(side)))
         .filter(C::Record.is_in(ids.iter().map(String::as_str)))
         .all(db)
         .await?;
@@ -174,7 +178,8 @@ pub(super) async fn former_links(
 ) -> Result<Vec<(String, String)>, StoreError> {
     use former_end::Column as C;
     let rows = former_end::Entity::find()
-        .filter(C::Scope.eq(scope)).filter(C::Side.eq(codec::side_code(side)))
+        .filter(C::Scope.eq(scope))
+        .filter(C::Side.eq(codec::side_code(side)))
         .filter(C::Record.is_in(ids.iter().map(String::as_str)))
         .all(db)
         .await?;
@@ -292,7 +297,8 @@ impl RouteReader {
         let set: Vec<String> = attention::Entity::find()
             .select_only()
             .column(attention::Column::Subject)
-            .filter(attention::Column::Scope.eq(scope)).filter(attention::Column::Subject.gt(after))
+            .filter(attention::Column::Scope.eq(scope))
+            .filter(attention::Column::Subject.gt(after))
             .order_by_asc(attention::Column::Subject)
             .limit(limit)
             .into_tuple()
@@ -302,7 +308,8 @@ impl RouteReader {
             .select_only()
             .column(quarantine::Column::Subject)
             .distinct()
-            .filter(quarantine::Column::Scope.eq(scope)).filter(quarantine::Column::Subject.gt(after))
+            .filter(quarantine::Column::Scope.eq(scope))
+            .filter(quarantine::Column::Subject.gt(after))
             .filter(quarantine::Column::NextAt.lte(codec::micros(now)))
             .order_by_asc(quarantine::Column::Subject)
             .limit(limit)
@@ -390,16 +397,12 @@ pub(super) async fn mark_links(tx: &DatabaseTransaction, scope: i32) -> Result<(
     insert_marks(tx, select).await
 }
 
-async fn mark_unlinked(
-    tx: &DatabaseTransaction,
-    scope: i32,
-    side: Side,
-) -> Result<(), StoreError> {
+async fn mark_unlinked(tx: &DatabaseTransaction, scope: i32, side: Side) -> Result<(), StoreError> {
     use observation::Column as C;
     let prefix = Expr::cust(if side == Side::Left { "'b'" } else { "'c'" });
-    let has = |table: sea_orm::sea_query::DynIden| {
+    let has = |table: DynIden| {
         let mut linked = Query::select();
-        let column = |name: &'static str| (table.clone(), sea_orm::sea_query::Alias::new(name));
+        let column = |name: &'static str| (table.clone(), Alias::new(name));
         linked
             .expr(Expr::val(1))
             .from(table.clone())
@@ -408,7 +411,6 @@ async fn mark_unlinked(
             .and_where(Expr::col(column("record")).eq(Expr::col((observation::Entity, C::Record))));
         Expr::exists(linked)
     };
-    use sea_orm::sea_query::IntoIden;
     let mut select = Query::select();
     select
         .expr(Expr::col((observation::Entity, C::Scope)))
@@ -423,20 +425,18 @@ async fn mark_unlinked(
     insert_marks(tx, select).await
 }
 
-async fn insert_marks(
-    tx: &DatabaseTransaction,
-    mut select: sea_orm::sea_query::SelectStatement,
-) -> Result<(), StoreError> {
+async fn insert_marks(tx: &DatabaseTransaction, select: SelectStatement) -> Result<(), StoreError> {
     use attention::Column as C;
-    // SQLite reads `ON` after a bare `SELECT … FROM` as a join; the WHERE above keeps it from that.
-    let select = select.take();
+    let mut keep = OnConflict::columns([C::Scope, C::Subject]);
+    // Named with its table: MySQL also sees the column of the SELECT.
+    keep.value(C::Scope, Expr::col((attention::Entity, C::Scope)));
     let mut insert = InsertStatement::new();
     insert
         .into_table(attention::Entity)
         .columns([C::Scope, C::Subject])
         .select_from(select)
         .map_err(|error| StoreError::Database(error.to_string()))?
-        .on_conflict(OnConflict::columns([C::Scope, C::Subject]).do_nothing_on([C::Scope, C::Subject]).to_owned());
+        .on_conflict(keep);
     tx.execute(&insert).await?;
     Ok(())
 }

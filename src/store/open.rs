@@ -124,7 +124,10 @@ fn server(url: &str) -> ConnectOptions {
 /// No statement, and with it no personal data, in logs or traces.
 fn quiet(url: &str) -> ConnectOptions {
     let mut options = ConnectOptions::new(url.to_owned());
-    options.sqlx_logging(false).record_stmt_in_spans(false).acquire_timeout(Duration::from_secs(60));
+    options
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .acquire_timeout(Duration::from_secs(60));
     options
 }
 
@@ -140,7 +143,8 @@ async fn refuse_others(db: &DatabaseConnection, place: &str) -> Result<(), Store
         let why = format!("it holds the tables {} and no store", named.join(", "));
         return Err(StoreError::Foreign(place.to_owned(), why));
     }
-    let ours: BTreeSet<_> = Migrator::migrations().iter().map(|step| step.name().to_owned()).collect();
+    let ours: BTreeSet<_> =
+        Migrator::migrations().iter().map(|step| step.name().to_owned()).collect();
     let sql = format!("SELECT version FROM {STEPS_TABLE}");
     let applied = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
     for row in applied {
@@ -213,5 +217,26 @@ pub(super) fn plain(error: &DbErr) -> String {
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         Self::Database(plain(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn given_a_full_disk_when_writing_then_it_is_said_and_nothing_is_half_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("store.db").display());
+        let store = Store::open(&url).await.unwrap();
+        store.pools.writer.execute_unprepared("PRAGMA max_page_count = 1").await.unwrap();
+        let large = serde_json::Value::String("x".repeat(1_000_000));
+
+        let refused =
+            store.save_metadata("zoho", "Contacts", &large, chrono::DateTime::UNIX_EPOCH).await;
+
+        let Err(StoreError::Database(text)) = refused else { panic!("it fitted") };
+        assert!(text.starts_with("the disk is full; nothing was written"), "{text}");
+        assert_eq!(store.metadata("zoho", "Contacts").await.unwrap(), None);
     }
 }

@@ -45,7 +45,10 @@ fn unknown(id: &str, missing: bool, next: i64) -> Absence {
 async fn given_a_linked_record_when_deleted_then_a_tombstone_keeps_its_link(world: World) {
     let store = world.lock().await;
     linked(&store).await;
-    store.mark_dirty(&contact(), Side::Left, &[(RecordId::new("l1"), "feed".into())], at(110)).await.unwrap();
+    store
+        .mark_dirty(&contact(), Side::Left, &[(RecordId::new("l1"), "feed".into())], at(110))
+        .await
+        .unwrap();
 
     let merged = Deletion { merged_into: Some(RecordId::new("l9")), ..deletion(Side::Left, "l1") };
     absent(&store, Side::Left, Absence::Deleted(merged)).await;
@@ -109,7 +112,10 @@ async fn given_an_unlinked_record_when_deleted_then_it_leaves_the_plan(world: Wo
 
     assert_eq!(marked(&store).await, []);
     assert_eq!(store.attention_count(&contact()).await.unwrap(), 0);
-    assert_eq!(store.subject_of(&key(Side::Left, "l1")).await.unwrap(), Some(of_record(Side::Left, "l1")));
+    assert_eq!(
+        store.subject_of(&key(Side::Left, "l1")).await.unwrap(),
+        Some(of_record(Side::Left, "l1"))
+    );
     assert_eq!(store.subject_of(&key(Side::Left, "nobody")).await.unwrap(), None);
 }
 
@@ -117,7 +123,10 @@ async fn given_a_dirty_record_when_marked_again_then_its_history_stays(world: Wo
     let store = world.lock().await;
     absent(&store, Side::Left, unknown("l1", true, 900)).await;
 
-    store.mark_dirty(&contact(), Side::Left, &[(RecordId::new("l1"), "webhook".into())], at(130)).await.unwrap();
+    store
+        .mark_dirty(&contact(), Side::Left, &[(RecordId::new("l1"), "webhook".into())], at(130))
+        .await
+        .unwrap();
 
     let due = store.dirty(&contact(), Side::Left, at(130), 9).await.unwrap().remove(0);
     assert_eq!((due.reason.as_str(), due.attempts), ("webhook", 1));

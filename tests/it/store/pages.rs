@@ -34,13 +34,13 @@ async fn given_a_stored_record_when_listed_again_then_semantics_11_2_decides(wor
     let left = |name: &str, modified| seen(Side::Left, "l1", name, modified);
     //   case                       stored first             listed then              changed, unchanged, stale
     let cases = [
-        ("the same again",          left("Ada", 5),          left("Ada", 5),          (0, 1, 0)),
-        ("newer, other content",    left("Ada", 5),          left("Eve", 6),          (1, 0, 0)),
-        ("newer, same content",     left("Ada", 5),          left("Ada", 6),          (0, 1, 0)),
-        ("older, other content",    left("Ada", 5),          left("Eve", 4),          (0, 0, 1)),
-        ("older, same content",     left("Ada", 5),          left("Ada", 4),          (0, 1, 0)),
-        ("same time, other content", left("Ada", 5),         left("Eve", 5),          (0, 0, 1)),
-        ("no times",                untimed(left("Ada", 0)), untimed(left("Eve", 0)), (1, 0, 0)),
+        ("the same again", left("Ada", 5), left("Ada", 5), (0, 1, 0)),
+        ("newer, other content", left("Ada", 5), left("Eve", 6), (1, 0, 0)),
+        ("newer, same content", left("Ada", 5), left("Ada", 6), (0, 1, 0)),
+        ("older, other content", left("Ada", 5), left("Eve", 4), (0, 0, 1)),
+        ("older, same content", left("Ada", 5), left("Ada", 4), (0, 1, 0)),
+        ("same time, other content", left("Ada", 5), left("Eve", 5), (0, 0, 1)),
+        ("no times", untimed(left("Ada", 0)), untimed(left("Eve", 0)), (1, 0, 0)),
     ];
     let store = world.lock().await;
     for (case, first, then, (changed, unchanged, stale)) in cases {
@@ -128,11 +128,8 @@ async fn given_a_waiting_record_when_its_double_changes_keys_then_it_gets_attent
 
     list(&store, Side::Right, vec![seen(Side::Right, "r2", "Eve", 9)]).await;
 
-    let expected = [
-        of_record(Side::Left, "l1"),
-        of_record(Side::Right, "r1"),
-        of_record(Side::Right, "r2"),
-    ];
+    let expected =
+        [of_record(Side::Left, "l1"), of_record(Side::Right, "r1"), of_record(Side::Right, "r2")];
     assert_eq!(marked(&store).await, expected);
 }
 
@@ -170,7 +167,10 @@ async fn given_a_full_listing_when_records_are_absent_then_they_are_unseen(world
     let rest = store.unseen(&contact(), Side::Left, 7, after, 2).await.unwrap();
     assert_eq!(unseen, ["l1", "l3"].map(RecordId::new));
     assert_eq!(rest, ["l4"].map(RecordId::new));
-    assert_eq!(store.unseen(&contact(), Side::Left, u64::MAX >> 1, None, 9).await.unwrap().len(), 4);
+    assert_eq!(
+        store.unseen(&contact(), Side::Left, u64::MAX >> 1, None, 9).await.unwrap().len(),
+        4
+    );
     assert_eq!(store.alive(&contact(), Side::Left).await.unwrap(), 4);
 }
 
@@ -191,7 +191,8 @@ async fn given_hostile_text_when_stored_then_it_reads_back_the_same(world: World
 
         read(&store, Side::Left, vec![row.clone()]).await;
 
-        let now = store.observations(std::slice::from_ref(&row.observation.key)).await.unwrap().remove(0);
+        let now =
+            store.observations(std::slice::from_ref(&row.observation.key)).await.unwrap().remove(0);
         assert_eq!(now.fields, row.observation.fields, "{case}");
         let again = read(&store, Side::Left, vec![row]).await;
         assert_eq!(counts(&again), (0, 1, 0, 0), "{case}");
