@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use crmsync_core::model::state::{MatchKey, Subject, SubjectKey};
 use crmsync_core::model::{EntityName, RecordKey, Side};
-use sea_orm::sea_query::{Expr, ExprTrait, Func, InsertStatement, OnConflict, Query};
+use sea_orm::sea_query::{
+    Alias, DynIden, Expr, ExprTrait, Func, InsertStatement, IntoIden, OnConflict, Query,
+    SelectStatement,
+};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
     QueryOrder, QuerySelect,
@@ -397,9 +400,9 @@ pub(super) async fn mark_links(tx: &DatabaseTransaction, scope: i32) -> Result<(
 async fn mark_unlinked(tx: &DatabaseTransaction, scope: i32, side: Side) -> Result<(), StoreError> {
     use observation::Column as C;
     let prefix = Expr::cust(if side == Side::Left { "'b'" } else { "'c'" });
-    let has = |table: sea_orm::sea_query::DynIden| {
+    let has = |table: DynIden| {
         let mut linked = Query::select();
-        let column = |name: &'static str| (table.clone(), sea_orm::sea_query::Alias::new(name));
+        let column = |name: &'static str| (table.clone(), Alias::new(name));
         linked
             .expr(Expr::val(1))
             .from(table.clone())
@@ -408,7 +411,6 @@ async fn mark_unlinked(tx: &DatabaseTransaction, scope: i32, side: Side) -> Resu
             .and_where(Expr::col(column("record")).eq(Expr::col((observation::Entity, C::Record))));
         Expr::exists(linked)
     };
-    use sea_orm::sea_query::IntoIden;
     let mut select = Query::select();
     select
         .expr(Expr::col((observation::Entity, C::Scope)))
@@ -423,24 +425,18 @@ async fn mark_unlinked(tx: &DatabaseTransaction, scope: i32, side: Side) -> Resu
     insert_marks(tx, select).await
 }
 
-async fn insert_marks(
-    tx: &DatabaseTransaction,
-    mut select: sea_orm::sea_query::SelectStatement,
-) -> Result<(), StoreError> {
+async fn insert_marks(tx: &DatabaseTransaction, select: SelectStatement) -> Result<(), StoreError> {
     use attention::Column as C;
-    // SQLite reads `ON` after a bare `SELECT … FROM` as a join; the WHERE above keeps it from that.
-    let select = select.take();
+    let mut keep = OnConflict::columns([C::Scope, C::Subject]);
+    // Named with its table: MySQL also sees the column of the SELECT.
+    keep.value(C::Scope, Expr::col((attention::Entity, C::Scope)));
     let mut insert = InsertStatement::new();
     insert
         .into_table(attention::Entity)
         .columns([C::Scope, C::Subject])
         .select_from(select)
         .map_err(|error| StoreError::Database(error.to_string()))?
-        .on_conflict(
-            OnConflict::columns([C::Scope, C::Subject])
-                .do_nothing_on([C::Scope, C::Subject])
-                .to_owned(),
-        );
+        .on_conflict(keep);
     tx.execute(&insert).await?;
     Ok(())
 }

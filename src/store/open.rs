@@ -223,3 +223,24 @@ impl From<DbErr> for StoreError {
         Self::Database(plain(&error))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn given_a_full_disk_when_writing_then_it_is_said_and_nothing_is_half_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("store.db").display());
+        let store = Store::open(&url).await.unwrap();
+        store.pools.writer.execute_unprepared("PRAGMA max_page_count = 1").await.unwrap();
+        let large = serde_json::Value::String("x".repeat(1_000_000));
+
+        let refused =
+            store.save_metadata("zoho", "Contacts", &large, chrono::DateTime::UNIX_EPOCH).await;
+
+        let Err(StoreError::Database(text)) = refused else { panic!("it fitted") };
+        assert!(text.starts_with("the disk is full; nothing was written"), "{text}");
+        assert_eq!(store.metadata("zoho", "Contacts").await.unwrap(), None);
+    }
+}

@@ -5,4 +5,5 @@
 mod architecture;
 mod conformance;
 mod scenarios;
+mod store;
 mod world;
