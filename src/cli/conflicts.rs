@@ -1,5 +1,6 @@
 //! `conflicts` and the listing half of `failures`: what waits, shown, exported, decided.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -225,7 +226,7 @@ async fn decide_many(
     let located = |row: &report::csv::BadRow| located(path, row);
     let (decisions, mut refused) =
         report::csv::read(&text).map_err(|row| Failure::config(located(&row)))?;
-    let mut by_route: std::collections::BTreeMap<RouteName, Vec<Resolution>> = Default::default();
+    let mut by_route: BTreeMap<RouteName, Vec<Resolution>> = BTreeMap::new();
     for decision in decisions {
         let value = (!decision.value.is_empty()).then_some(decision.value.as_str());
         let found = rows.iter().find(|(_, stored)| stored.row.id.0 == decision.row_id);
@@ -244,7 +245,9 @@ async fn decide_many(
         }
     }
     refused.sort_by_key(|row| row.line);
-    refused.iter().for_each(|row| note(&located(row)));
+    for row in &refused {
+        note(&located(row));
+    }
     let mut decided = Vec::new();
     for (route, resolutions) in by_route {
         history.decide(&route, &resolutions).await?;

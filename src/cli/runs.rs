@@ -12,7 +12,7 @@ use super::operations::{self, History};
 use super::plan;
 use super::plan_view::one_line;
 use super::progress::progress;
-use super::render::counted;
+use super::render::{counted, joined};
 use crate::store::{Effect, RunRecord};
 
 pub(super) async fn run(context: &Context, args: &args::Runs) -> Result<Exit, Failure> {
@@ -116,12 +116,8 @@ fn show_run(run: &RunRecord, effects: &[Effect]) -> String {
     );
     let plan = run.plan_hash.as_ref().map(|hash| format!("plan     {hash}\n")).unwrap_or_default();
     let error = run.error.as_ref().map(|error| format!("error    {error}\n")).unwrap_or_default();
-    let counts: String = run
-        .counts
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(name, count)| format!("  {name:<22}{count}\n"))
-        .collect();
+    let counted = run.counts.iter().filter(|(_, count)| **count > 0);
+    let counts = joined(counted.map(|(name, count)| format!("  {name:<22}{count}\n")));
     let effects: String = effects.iter().map(show_effect).collect();
     format!("{head}{plan}{error}{counts}{effects}")
 }

@@ -1,6 +1,7 @@
 //! `why`: where a record's values come from, and what keeps them from flowing.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use crmsync_core::model::{FieldName, Link, Observation, Pair, RecordId, RecordKey, Side, Value};
 use serde::Serialize;
@@ -56,12 +57,10 @@ async fn explain(history: &dyn History, args: &Why) -> Result<Explanation, Failu
     }
     let filter =
         RowFilter { entity: Some(entity.clone()), open_only: true, ..RowFilter::default() };
-    let about = |stored: &StoredRow| match (&link, &stored.row.link) {
-        (Some(link), Some(of)) => link.id == *of,
-        (Some(_) | None, _) => {
-            let records = &stored.row.records;
-            records.left.as_ref() == Some(&id) || records.right.as_ref() == Some(&id)
-        }
+    let about = |stored: &StoredRow| {
+        let records = &stored.row.records;
+        let named = Side::BOTH.iter().any(|side| records[*side].as_ref() == Some(&id));
+        named || link.as_ref().is_some_and(|link| stored.row.link.as_ref() == Some(&link.id))
     };
     let rows = history.rows(route, &filter).await?.into_iter().filter(about).collect();
     let effects = match &link {
@@ -87,7 +86,7 @@ fn show(explanation: &Explanation, only: Option<&FieldName>, output: &Output) ->
                 observation.modified_at.map(|at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
             let scope = if observation.in_scope { "" } else { ", outside the mapping's filter" };
             let at = at.unwrap_or_else(|| "at an unknown time".to_owned());
-            text.push_str(&format!("{side}: #{}, modified {at}{scope}\n", observation.key.id));
+            let _ = writeln!(text, "{side}: #{}, modified {at}{scope}", observation.key.id);
         }
     }
     text.push('\n');
@@ -96,8 +95,8 @@ fn show(explanation: &Explanation, only: Option<&FieldName>, output: &Output) ->
         let field = stored.row.field.as_ref();
         if only.is_none() || field.is_none() || field == only {
             let message = printable(&stored.row.message);
-            text.push_str(&format!("\nwaiting: {} {message}\n", stored.row.code));
-            text.push_str(&format!("         crmsync conflicts show {}\n", stored.row.id.0));
+            let _ = writeln!(text, "\nwaiting: {} {message}", stored.row.code);
+            let _ = writeln!(text, "         crmsync conflicts show {}", stored.row.id.0);
         }
     }
     text.push_str(&writes(&explanation.effects, only));
@@ -152,10 +151,9 @@ fn writes(effects: &[Effect], only: Option<&FieldName>) -> String {
             let side = effect.op.writes().map(|side| format!(" to {side}")).unwrap_or_default();
             let before = effect.before.get(field).map(one_line).unwrap_or_default();
             let after = one_line(after);
-            text.push_str(&format!(
-                "\nwritten{side} {at}, run {}, {}\n    {field}: {before} → {after}\n",
-                effect.run, effect.op.code
-            ));
+            let (run, code) = (&effect.run, effect.op.code);
+            let _ = writeln!(text, "\nwritten{side} {at}, run {run}, {code}");
+            let _ = writeln!(text, "    {field}: {before} → {after}");
         }
     }
     text
