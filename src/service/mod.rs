@@ -5,6 +5,7 @@
 //! `run.rs` (the order of a run on one page), then `observe.rs`, `planning.rs`, `apply.rs`, `recover.rs`.
 
 pub mod error;
+pub mod connect;
 pub mod identities;
 pub mod metadata;
 pub mod observe;
@@ -12,6 +13,7 @@ pub mod planning;
 pub mod apply;
 pub mod recover;
 pub mod run;
+pub mod forecast;
 pub mod review;
 pub mod session;
 

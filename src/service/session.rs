@@ -25,7 +25,6 @@ pub struct Session {
     pub ambient: Ambient,
     /// What the mapping files do not say clearly; shown by `check` and before a run.
     pub warnings: Vec<Diagnostic>,
-    store_url: String,
 }
 
 /// A dry run: what would happen, and what it would cost.
@@ -70,8 +69,7 @@ impl Session {
             guards: config.guards.clone(),
             ..RunSettings::default()
         };
-        let store_url = connect::store_url(config)?;
-        let session = Self { store, route, settings, ambient: ambient.clone(), warnings: compiled.warnings, store_url };
+        let session = Self { store, route, settings, ambient: ambient.clone(), warnings: compiled.warnings };
         session.keep_metadata().await?;
         Ok(session)
     }
@@ -97,7 +95,7 @@ impl Session {
     /// # Errors
     /// What ended planning early.
     pub async fn plan(&self, options: &RunOptions, progress: &dyn Progress) -> Result<PlanOutcome, ServiceError> {
-        let (copy, _folder) = connect::copy_of(&self.store, &self.store_url).await?;
+        let (copy, _folder) = connect::copy_of(&self.store).await?;
         let now = self.ambient.clock.now();
         let store = copy.lock(&self.route.name, &self.ambient.holder, now, Duration::from_secs(24 * 60 * 60)).await?;
         let run = self.context(options, progress);

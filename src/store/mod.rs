@@ -8,13 +8,32 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use crmsync_core::model::link::{Deletion, Tombstone};
+use crmsync_core::model::link::Deletion;
 use crmsync_core::model::state::{MatchKey, SubjectKey};
 use crmsync_core::model::{
     Baseline, Code, EntityName, FieldName, LinkId, ModuleName, Observation, Op, OpenRow, Pair,
     RecordId, RecordKey, RouteName, Side, Value,
 };
 use serde::{Deserialize, Serialize};
+
+mod absences;
+mod attention;
+mod codec;
+mod commits;
+mod journal;
+mod lease;
+mod links;
+mod lookups;
+mod observations;
+mod open;
+mod route;
+mod rows;
+mod runs;
+mod secrets;
+mod tables;
+
+pub use open::Store;
+pub use route::{RouteReader, RouteStore};
 
 /// What a route remembers about itself between runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -253,6 +272,19 @@ pub struct Quarantine {
     pub next_at: DateTime<Utc>,
 }
 
+/// How much the store holds of an entity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntityCounts {
+    /// Alive records.
+    pub left: u64,
+    pub right: u64,
+    /// Live links.
+    pub links: u64,
+    pub open_rows: u64,
+    /// Subjects that the next plan looks at.
+    pub attention: u64,
+}
+
 /// Why the store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -268,6 +300,8 @@ pub enum StoreError {
     Open(String, String),
     #[error("the store failed: {0}")]
     Database(String),
+    #[error("the secret `{0}` stays sealed: {1}")]
+    Sealed(String, String),
     #[error("the store holds something unreadable in {0}: {1}")]
     Corrupt(String, String),
 }

@@ -127,3 +127,65 @@ fn decode(result: &minijinja::Value) -> Result<Value, ExpressionError> {
         | _ => Ok(Value::text(&text()?)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields() -> BTreeMap<FieldName, Value> {
+        [
+            ("first", Value::text("Ada")),
+            ("last", Value::Empty),
+            ("amount", Value::number("12.50".parse().unwrap())),
+            ("count", Value::number(Decimal::from(3))),
+            ("tags", Value::set(["b".to_owned(), "a".to_owned()])),
+            ("done", Value::Bool(true)),
+        ]
+        .into_iter()
+        .map(|(name, value)| (FieldName::new(name), value))
+        .collect()
+    }
+
+    #[test]
+    fn given_expressions_when_evaluated_then_empty_fields_are_empty_text() {
+        let cases = [
+            ("'Dear ' ~ first ~ ' ' ~ last", Value::text("Dear Ada")),
+            ("last", Value::Empty),
+            ("none", Value::Empty),
+            ("count + 1", Value::number(Decimal::from(4))),
+            ("amount * 2", Value::number(Decimal::from(25))),
+            ("amount > 10 and done", Value::Bool(true)),
+            ("tags|join('-')", Value::text("a-b")),
+            ("[first, last]|select|join(', ')", Value::text("Ada")),
+            ("'won' if done else 'open'", Value::text("won")),
+            ("['x', 'y']", Value::list(["x".to_owned(), "y".to_owned()])),
+        ];
+
+        for (source, expected) in cases {
+            assert_eq!(evaluate(source, &fields()), Ok(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn given_a_greedy_or_broken_expression_when_evaluated_then_it_is_refused() {
+        let cases = [
+            ("syntax", "first ~"),
+            ("unknown name", "nobody ~ '!'"),
+            ("unknown filter", "'%s'|format(1)"),
+            ("endless text", "'abcdefgh' * 100000"),
+            ("endless list", "range(100000)|map('string')|join"),
+            ("type", "first + 1"),
+        ];
+
+        for (case, source) in cases {
+            assert!(evaluate(source, &fields()).is_err(), "{case}");
+        }
+    }
+
+    #[test]
+    fn given_an_expression_when_asked_then_it_names_the_fields_it_reads() {
+        let names = fields_read("'Dear ' ~ first ~ (last|upper)").unwrap();
+
+        assert_eq!(names, ["first".to_owned(), "last".to_owned()].into());
+    }
+}

@@ -14,5 +14,6 @@ mod reconcile;
 pub mod relation;
 pub mod report;
 mod rows;
+pub mod undo;
 
 pub use fields::payload_fingerprint;

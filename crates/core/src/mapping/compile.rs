@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::diagnostic::{Diagnostic, Document, Severity, did_you_mean};
 use super::file::{FieldFile, KeyFile, MappingFile, SpannedMap, in_order};
-use super::resolve::{NotFound, resolve};
+use super::resolve::{NotFound, resolve, shown};
 use super::{check, filter};
 use crate::engine::filter::Filter;
 use crate::model::mapping::{Conflicts, DeletePolicy, Deletes, KeyGroup, Matching};
@@ -388,7 +388,7 @@ impl<'a> Compiler<'a> {
         if decoded.is_none() {
             let options = field.options.iter().map(|option| option.label.as_str());
             let help = value.as_str().and_then(|text| did_you_mean(text, options));
-            self.error(span, format!("`{value}` does not fit `{}`", field.name), help);
+            self.error(span, format!("`{value}` does not fit `{}`", shown(field)), help);
         }
         decoded
     }

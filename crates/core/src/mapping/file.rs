@@ -242,7 +242,9 @@ pub fn parse(path: &str, text: &str) -> Result<MappingFile, Vec<Diagnostic>> {
         let document = Document { path, text };
         let span = error.span().unwrap_or(0..0);
         let help = suggestion(error.message());
-        vec![document.at(span, Severity::Error, error.message(), help)]
+        // serde calls a key a field, which here is something else.
+        let message = error.message().replace("unknown field", "unknown key");
+        vec![document.at(span, Severity::Error, message, help)]
     })
 }
 

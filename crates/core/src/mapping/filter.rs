@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime};
 use rust_decimal::Decimal;
 
 use super::options::find_option;
-use super::resolve::resolve;
+use super::resolve::{resolve, shown};
 use crate::engine::filter::{Comparison, Filter};
 use crate::model::Value;
 use crate::model::schema::{FieldKind, FieldSchema, ModuleSchema};
@@ -209,7 +209,7 @@ impl Parser<'_> {
         };
         let value = literal(field, &text, is_bare).ok_or_else(|| FilterError {
             span: self.span(),
-            message: format!("`{text}` does not fit `{}`", field.name),
+            message: format!("`{text}` does not fit `{}`", shown(field)),
             help: is_bare.then(|| "texts stand in single quotes".to_owned()),
         })?;
         self.at += 1;

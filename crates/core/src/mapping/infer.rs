@@ -67,7 +67,9 @@ impl Form {
             Self::Bool => matches!(kind, Kind::Bool),
             Self::Date => matches!(kind, Kind::Date | Kind::Timestamp),
             Self::Timestamp => matches!(kind, Kind::Timestamp),
-            Self::Option => matches!(kind, Kind::Option | Kind::Currency | Kind::Text),
+            Self::Option => {
+                matches!(kind, Kind::Option | Kind::Currency | Kind::Text | Kind::Bool)
+            }
             Self::OptionSet => matches!(kind, Kind::OptionSet | Kind::Tags),
             Self::User => matches!(kind, Kind::User | Kind::Email | Kind::Text),
             Self::Reference => {
@@ -134,7 +136,8 @@ mod tests {
             (Kind::Timestamp, Kind::Timestamp, Some(Form::Timestamp)),
             (Kind::Lookup, Kind::Lookup, Some(Form::Reference)),
             (Kind::Money, Kind::Text, None),
-            (Kind::Bool, Kind::Option, None),
+            (Kind::Bool, Kind::Option, Some(Form::Option)),
+            (Kind::Bool, Kind::Text, None),
             (Kind::Unsupported, Kind::Text, None),
         ];
 

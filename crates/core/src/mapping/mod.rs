@@ -12,6 +12,8 @@ pub mod draft;
 pub mod file;
 pub mod filter;
 pub mod infer;
+#[cfg(test)]
+mod metadata;
 pub mod options;
 pub mod order;
 pub mod resolve;

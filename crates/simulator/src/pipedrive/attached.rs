@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
-use super::list;
 use super::page;
+use super::query;
 use super::refusal::Refusal;
 use super::render::tidy;
 use super::routes::{Ctx, Outcome};
@@ -45,7 +45,7 @@ pub(super) fn products(state: &mut State, ctx: &Ctx) -> Outcome {
 /// `GET /api/v2/deals/products?deal_ids=`
 pub(super) fn products_of_deals(state: &mut State, ctx: &Ctx) -> Outcome {
     ctx.allow(&["deal_ids", "cursor", "limit", "sort_by", "sort_direction"])?;
-    let deals = list::ids(ctx, "deal_ids")?
+    let deals = query::ids(ctx, "deal_ids")?
         .ok_or_else(|| Refusal::invalid("deal_ids", "Required field is missing"))?;
     page::of_values(state, ctx, sorted(ctx, rows_of(state, &deals)))
 }
@@ -77,10 +77,21 @@ impl State {
             product.map_or(Value::Null, |product| product.version.body["name"].clone()),
         );
         body.insert("order_nr".into(), (rows_of(self, &[deal]).len() + 1).into());
-        self.price_row(&mut body);
+        Self::price_row(&mut body);
         let id = self.insert(Kind::DealProduct, body, Map::new(), by, now);
         self.recount_deal(id, by, now);
         Ok(id)
+    }
+
+    /// The value that a deal's product rows add up to; `None` without rows.
+    pub(super) fn rows_value(&self, deal: i64) -> Option<Value> {
+        let rows = rows_of(self, &[deal]);
+        if !self.settings.switches.rows_set_value || rows.is_empty() {
+            return None;
+        }
+        let enabled = rows.iter().filter(|row| row["is_enabled"] == true);
+        let sum: f64 = enabled.filter_map(|row| row["sum"].as_f64()).sum();
+        Some(tidy((sum * 100.0).round() / 100.0))
     }
 
     /// A deal's value follows its product rows.
@@ -90,16 +101,10 @@ impl State {
         else {
             return;
         };
-        let rows = rows_of(self, &[deal]);
         let Some(record) = self.live(Kind::Deal, deal) else { return };
         let (mut body, custom) = (record.version.body.clone(), record.version.custom.clone());
-        if self.settings.switches.rows_set_value && !rows.is_empty() {
-            let sum: f64 = rows
-                .iter()
-                .filter(|row| row["is_enabled"] == true)
-                .filter_map(|row| row["sum"].as_f64())
-                .sum();
-            body.insert("value".into(), tidy((sum * 100.0).round() / 100.0));
+        if let Some(value) = self.rows_value(deal) {
+            body.insert("value".into(), value);
         }
         if self.settings.switches.rows_touch_deal {
             let noop = std::mem::replace(&mut self.settings.switches.noop_writes_count, true);
@@ -180,7 +185,7 @@ pub(super) fn delete_product(state: &mut State, ctx: &Ctx) -> Outcome {
 pub(super) fn delete_products(state: &mut State, ctx: &Ctx) -> Outcome {
     ctx.allow(&["ids"])?;
     let deal = state.writable_record(ctx, Kind::Deal, ctx.id(0)?)?.id;
-    let wanted = list::ids(ctx, "ids")?;
+    let wanted = query::ids(ctx, "ids")?;
     let rows = rows_of(state, &[deal]);
     let held = rows
         .iter()
@@ -222,7 +227,7 @@ pub(super) fn follow(state: &mut State, ctx: &Ctx) -> Outcome {
     let since = ctx.now;
     match state.table_mut(ctx.kind).get_mut(id) {
         Some(record) if record.followers.iter().all(|(follower, _)| *follower != user) => {
-            record.followers.push((user, since))
+            record.followers.push((user, since));
         }
         _ => return Err(Refusal::new(400, "User is already a follower")),
     }

@@ -13,11 +13,8 @@ fn kind(name: &str) -> Kind {
     Kind::parse(name).unwrap_or_else(|| panic!("no entity is called `{name}`"))
 }
 
-fn object(given: Value) -> Map<String, Value> {
-    match given {
-        Value::Object(object) => object,
-        other => panic!("not a JSON object: {other}"),
-    }
+fn object(given: &Value) -> Map<String, Value> {
+    given.as_object().cloned().unwrap_or_else(|| panic!("not a JSON object: {given}"))
 }
 
 /// Replaces names of custom fields by their codes.
@@ -41,19 +38,20 @@ fn coded(state: &State, kind: Kind, mut given: Map<String, Value>) -> Map<String
 /// # Panics
 /// These methods panic on an entity that does not exist and on a record the UI would refuse: a test that
 /// asks for one is wrong.
+#[expect(clippy::needless_pass_by_value, reason = "JSON is handed over where it is written")]
 impl Pipedrive {
     /// Adds a record from a v2 body and answers its id (for leads the ordinal; the UUID is in the body).
     /// Custom fields go by code or by name.
     pub fn add(&self, entity: &str, record: Value) -> i64 {
         let state = &mut *self.state();
         let by = state.web();
-        add(state, kind(entity), record, &by)
+        add(state, kind(entity), &record, &by)
     }
 
     /// Adds a record as another user.
     pub fn add_as(&self, user: i64, entity: &str, record: Value) -> i64 {
         let state = &mut *self.state();
-        add(state, kind(entity), record, &Actor { user, source: Source::Web })
+        add(state, kind(entity), &record, &Actor { user, source: Source::Web })
     }
 
     /// Adds many records under one lock.
@@ -61,29 +59,31 @@ impl Pipedrive {
         let state = &mut *self.state();
         let by = state.web();
         let kind = kind(entity);
-        records.map(|record| add(state, kind, record, &by)).collect()
+        records.map(|record| add(state, kind, &record, &by)).collect()
     }
 
     /// Changes fields of a record, as v2 PATCH would.
     pub fn edit(&self, entity: &str, id: i64, change: Value) {
         let state = &mut *self.state();
         let by = state.web();
-        self.edit_by(state, &by, kind(entity), id, change);
+        edit(state, &by, kind(entity), id, &change);
+    }
+
+    /// Changes many records alike, as the list view's bulk edit does.
+    pub fn edit_many(&self, entity: &str, ids: &[i64], change: Value) {
+        let state = &mut *self.state();
+        let by = state.web();
+        state.webhooks.bulk = true;
+        for id in ids {
+            edit(state, &by, kind(entity), *id, &change);
+        }
+        state.webhooks.bulk = false;
     }
 
     /// Changes fields of a record as another user.
     pub fn edit_as(&self, user: i64, entity: &str, id: i64, change: Value) {
         let state = &mut *self.state();
-        self.edit_by(state, &Actor { user, source: Source::Web }, kind(entity), id, change);
-    }
-
-    #[expect(clippy::unused_self, reason = "reads like the methods around it")]
-    fn edit_by(&self, state: &mut State, by: &Actor, kind: Kind, id: i64, change: Value) {
-        let (now, change) = (state.now(), coded(state, kind, object(change)));
-        state.sweep(now);
-        if let Err(refusal) = state.change(kind, id, &change, by, now) {
-            panic!("edit of {} {id} refused: {}", kind.singular(), refusal.body);
-        }
+        edit(state, &Actor { user, source: Source::Web }, kind(entity), id, &change);
     }
 
     /// Deletes a record softly.
@@ -161,6 +161,26 @@ impl Pipedrive {
     /// Deletes a custom field with its values.
     pub fn delete_field(&self, entity: &str, code: &str) -> bool {
         self.state().delete_field(kind(entity), code)
+    }
+
+    /// Renames a custom field; its code stays. False when there is no such field.
+    pub fn rename_field(&self, entity: &str, code: &str, name: &str) -> bool {
+        self.state().rename_field(kind(entity), code, name)
+    }
+
+    /// Makes a field another of the same code: values of the old type are gone.
+    pub fn retype_field(&self, entity: &str, code: &str, field_type: &str) -> bool {
+        self.state().retype_field(kind(entity), code, field_type)
+    }
+
+    /// Demands a field on every create.
+    pub fn require_field(&self, entity: &str, code: &str) {
+        self.state().rules.required.insert((kind(entity), code.to_owned()));
+    }
+
+    /// Refuses texts longer than `length` characters in a field.
+    pub fn cap_field(&self, entity: &str, field: &str, length: usize) {
+        self.state().rules.caps.insert((kind(entity), field.to_owned()), length);
     }
 
     /// Adds an option to a field and answers its id; `None` when there is no such field.
@@ -308,11 +328,14 @@ impl Pipedrive {
         self.state().rules.locked.remove(&(kind(entity), id));
     }
 
-    /// Takes back truncations, refused values and automations.
+    /// Takes back every rule: lengths, refusals, demands, locks, automations, lost rights.
     pub fn clear_rules(&self) {
         let rules = &mut self.state().rules;
         rules.lengths.clear();
         rules.refused.clear();
+        rules.caps.clear();
+        rules.required.clear();
+        rules.locked.clear();
         rules.automations.clear();
         rules.lost.clear();
     }
@@ -349,10 +372,18 @@ impl Pipedrive {
     }
 }
 
-fn add(state: &mut State, kind: Kind, record: Value, by: &Actor) -> i64 {
+fn add(state: &mut State, kind: Kind, record: &Value, by: &Actor) -> i64 {
     let (now, record) = (state.now(), coded(state, kind, object(record)));
     match state.create(kind, &record, by, now) {
         Ok(id) => id,
         Err(refusal) => panic!("add of a {} refused: {}", kind.singular(), refusal.body),
+    }
+}
+
+fn edit(state: &mut State, by: &Actor, kind: Kind, id: i64, change: &Value) {
+    let (now, change) = (state.now(), coded(state, kind, object(change)));
+    state.sweep(now);
+    if let Err(refusal) = state.change(kind, id, &change, by, now) {
+        panic!("edit of {} {id} refused: {}", kind.singular(), refusal.body);
     }
 }

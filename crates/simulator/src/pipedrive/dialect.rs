@@ -98,8 +98,16 @@ impl State {
                 json!({ "active_flag": !version.deleted, "name": key(version, "name"), "email": contacts(version, "emails"),
                 "phone": contacts(version, "phones"), "owner_id": key(version, "owner_id"), "value": record.id })
             }
-            _ => {
-                json!({ "name": key(version, "name"), "people_count": self.optional(kind, record, "people_count"),
+            Kind::Organization
+            | Kind::Deal
+            | Kind::Activity
+            | Kind::Product
+            | Kind::Pipeline
+            | Kind::Stage
+            | Kind::Note
+            | Kind::Lead
+            | Kind::DealProduct => {
+                json!({ "name": key(version, "name"), "people_count": 0,
                 "owner_id": key(version, "owner_id"), "address": version.body.get("address").map(|address| address["value"].clone()),
                 "label_ids": key(version, "label_ids"), "active_flag": !version.deleted, "cc_email": self.bcc(),
                 "owner_name": self.owner_name(version, "owner_id"), "value": record.id })
@@ -112,7 +120,7 @@ impl State {
     }
 
     /// Counters and activity hints that v1 always carries.
-    fn v1_counters(&self, kind: Kind, record: &Record) -> Map<String, Value> {
+    fn v1_counters(kind: Kind, record: &Record) -> Map<String, Value> {
         let names = super::schema::optional(kind).iter().filter(|name| name.ends_with("_count"));
         // Counting is a scan each: feeds show the cheap ones only, as zero when unknown.
         names
@@ -131,7 +139,7 @@ impl State {
 
     fn v1_common(&self, kind: Kind, record: &Record, version: &Version) -> Value {
         let name = version.text("name");
-        let mut map = self.v1_counters(kind, record);
+        let mut map = Self::v1_counters(kind, record);
         extend(
             &mut map,
             json!({
@@ -182,7 +190,7 @@ impl State {
     }
 
     fn v1_deal(&self, record: &Record, version: &Version) -> Value {
-        let mut map = self.v1_counters(Kind::Deal, record);
+        let mut map = Self::v1_counters(Kind::Deal, record);
         for name in [
             "title",
             "value",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kind::Kind;
-use super::list::Look;
+use super::query::Look;
 use super::refusal::Refusal;
 use super::routes::{Ctx, Outcome};
 use super::rules::Loss;

@@ -24,24 +24,19 @@ pub(super) fn recents(state: &mut State, ctx: &Ctx) -> Outcome {
     let items: Option<BTreeSet<&str>> =
         ctx.call.query("items").map(|items| items.split(',').map(str::trim).collect());
     let wanted = |item: &str| items.as_ref().is_none_or(|items| items.contains(item));
-    let mut rows: Vec<(Millis, Value)> = Vec::new();
+    let mut rows: Vec<(Millis, Recent)> = Vec::new();
     for kind in Kind::V2.into_iter().chain([Kind::Note]).filter(|kind| wanted(kind.singular())) {
         rows.extend(state.recent(ctx, kind, since));
     }
     if wanted("user") {
         let users = state.users.values().filter(|user| user.modified >= since);
-        rows.extend(users.map(|user| (user.modified, json!({ "item": "user", "id": user.id, "data": [state.user_json(user, ctx.by.user, ctx.now)] }))));
+        rows.extend(users.map(|user| (user.modified, Recent::User(user.id))));
     }
     rows.sort_by_key(|(time, _)| *time);
-    let times: Vec<Millis> = rows.iter().map(|(time, _)| *time).collect();
-    let (page, pagination) =
-        page::by_offset(state, ctx, rows.into_iter().map(|(_, row)| row).collect())?;
-    let start = usize::try_from(pagination["start"].as_u64().unwrap_or(0)).unwrap_or(0);
-    let last = (start + page.len())
-        .checked_sub(1)
-        .and_then(|index| times.get(index))
-        .map(|time| time::v1(*time));
-    let data = page::v1_rows(state, page);
+    let (page, pagination) = page::by_offset(state, ctx, rows)?;
+    let last = page.last().map(|(time, _)| time::v1(*time));
+    let data = page.iter().map(|(_, row)| state.recent_json(ctx, row)).collect();
+    let data = page::v1_rows(state, data);
     Ok(Reply::json(
         200,
         &json!({ "success": true, "data": data, "additional_data": {
@@ -49,8 +44,14 @@ pub(super) fn recents(state: &mut State, ctx: &Ctx) -> Outcome {
     ))
 }
 
+/// A row of `/recents` before it is rendered.
+enum Recent {
+    Record(Kind, i64),
+    User(i64),
+}
+
 impl State {
-    fn recent(&self, ctx: &Ctx, kind: Kind, since: Millis) -> Vec<(Millis, Value)> {
+    fn recent(&self, ctx: &Ctx, kind: Kind, since: Millis) -> Vec<(Millis, Recent)> {
         let hide_deleted = self.settings.switches.recents_hide_deleted;
         let ids = self.table(kind).updated_from((since, i64::MIN));
         let row = |id: i64| {
@@ -59,9 +60,25 @@ impl State {
             let updated = version.updated.filter(|updated| *updated >= since)?;
             let keep =
                 !(version.deleted && hide_deleted) && self.sees(ctx.by.user, kind, record, version);
-            keep.then(|| (updated, json!({ "item": kind.singular(), "id": id, "data": self.v1(kind, record, version) })))
+            keep.then_some((updated, Recent::Record(kind, id)))
         };
         ids.filter_map(row).collect()
+    }
+
+    fn recent_json(&self, ctx: &Ctx, row: &Recent) -> Value {
+        match row {
+            Recent::User(id) => {
+                let data = self.user(*id).map(|user| self.user_json(user, ctx.by.user, ctx.now));
+                json!({ "item": "user", "id": id, "data": [data] })
+            }
+            Recent::Record(kind, id) => {
+                let record = self.record(*kind, *id);
+                let data = record.and_then(|record| {
+                    Some(self.v1(*kind, record, record.shown(ctx.now, ctx.as_of)?))
+                });
+                json!({ "item": kind.singular(), "id": id, "data": data })
+            }
+        }
     }
 
     fn changes_of(&self, ctx: &Ctx) -> Result<Vec<&Change>, Refusal> {
@@ -108,11 +125,7 @@ pub(super) fn flow(state: &mut State, ctx: &Ctx) -> Outcome {
             "change_source_user_agent": null, "additional_data": {} });
         (change.time, json!({ "object": object, "timestamp": time::v1(change.time), "data": data }))
     }).collect();
-    let link = match ctx.kind {
-        Kind::Person => "person_id",
-        Kind::Organization => "org_id",
-        _ => "deal_id",
-    };
+    let link = ctx.kind.link().unwrap_or("deal_id");
     for kind in [Kind::Activity, Kind::Note] {
         let ours = state
             .table(kind)

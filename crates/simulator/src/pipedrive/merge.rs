@@ -77,11 +77,7 @@ impl State {
     }
 
     fn adopt(&mut self, kind: Kind, loser: i64, survivor: i64, by: &Actor, now: Millis) {
-        let key = match kind {
-            Kind::Person => "person_id",
-            Kind::Organization => "org_id",
-            _ => "deal_id",
-        };
+        let Some(key) = kind.link() else { return };
         for child in Kind::ALL {
             let key = if child == Kind::Lead && key == "org_id" { "organization_id" } else { key };
             let rows =
@@ -169,10 +165,11 @@ pub(super) fn merge(state: &mut State, ctx: &Ctx) -> Outcome {
     let mut data = state
         .record(ctx.kind, survivor)
         .map_or(Value::Null, |record| state.v1(ctx.kind, record, &record.version));
-    match ctx.kind {
-        Kind::Organization => data = json!({ "id": survivor }),
-        Kind::Person => data["merge_what_id"] = loser.into(),
-        _ => {}
+    if ctx.kind == Kind::Organization {
+        data = json!({ "id": survivor });
+    }
+    if ctx.kind == Kind::Person {
+        data["merge_what_id"] = loser.into();
     }
     Ok(Reply::json(200, &json!({ "success": true, "data": data })).wrote(2))
 }

@@ -19,7 +19,7 @@ const MAX_LIMIT: usize = 100;
 
 fn is_searchable(field: &Field) -> bool {
     matches!(
-        field.field_type.as_str(),
+        field.value_type.as_str(),
         "address" | "varchar" | "text" | "varchar_auto" | "double" | "monetary" | "phone"
     )
 }
@@ -61,7 +61,14 @@ impl State {
                 Kind::Person => {
                     deleted + self.settings.switches.search_ghosts.num_milliseconds() > now
                 }
-                _ => false,
+                Kind::Deal
+                | Kind::Activity
+                | Kind::Product
+                | Kind::Pipeline
+                | Kind::Stage
+                | Kind::Note
+                | Kind::Lead
+                | Kind::DealProduct => false,
             };
             if !stays {
                 return None;
@@ -101,18 +108,7 @@ impl State {
     }
 
     fn notes_of(&self, kind: Kind, version: &Version) -> Vec<String> {
-        let key = match kind {
-            Kind::Person => "person_id",
-            Kind::Organization => "org_id",
-            Kind::Deal => "deal_id",
-            Kind::Lead => "lead_id",
-            Kind::Activity
-            | Kind::Product
-            | Kind::Pipeline
-            | Kind::Stage
-            | Kind::Note
-            | Kind::DealProduct => return Vec::new(),
-        };
+        let Some(key) = kind.link() else { return Vec::new() };
         let notes = self.table(Kind::Note).rows().values().filter(|note| !note.version.deleted);
         notes
             .filter(|note| note.version.body[key] == version.body["id"])
@@ -155,7 +151,14 @@ impl State {
                 "stage": self.named_in_hit(Kind::Stage, version.int("stage_id")), "person": self.named_in_hit(Kind::Person, version.int("person_id")),
                 "organization": self.named_in_hit(Kind::Organization, version.int(organization)), "is_archived": get("is_archived"), "notes": [] })
             }
-            _ => json!({ "name": get("name"), "code": get("code") }),
+            Kind::Product
+            | Kind::Activity
+            | Kind::Pipeline
+            | Kind::Stage
+            | Kind::Note
+            | Kind::DealProduct => {
+                json!({ "name": get("name"), "code": get("code") })
+            }
         };
         for (key, value) in more.as_object().into_iter().flatten() {
             item[key] = value.clone();
@@ -361,15 +364,20 @@ pub(super) fn by_field(state: &mut State, ctx: &Ctx) -> Outcome {
     let field = field
         .filter(|field| is_searchable(field))
         .ok_or_else(|| Refusal::invalid("field", "Field is not searchable"))?;
+    let key = match code {
+        "email" => "emails",
+        "phone" => "phones",
+        code => code,
+    };
     let at = state.index_time(ctx);
     let hit = |record: &Record| {
         let version = state.indexed(kind, record, at, ctx.now)?;
         let texts: Vec<String> = if field.custom {
             version.custom.get(code).and_then(words).into_iter().collect()
-        } else if matches!(code, "emails" | "phones") {
-            contacts(version, code).map(Into::into).collect()
+        } else if matches!(key, "emails" | "phones") {
+            contacts(version, key).map(Into::into).collect()
         } else {
-            version.body.get(code).and_then(words).into_iter().collect()
+            version.body.get(key).and_then(words).into_iter().collect()
         };
         let fits = texts.iter().any(|text| match mode {
             "exact" => *text == term,
@@ -382,11 +390,11 @@ pub(super) fn by_field(state: &mut State, ctx: &Ctx) -> Outcome {
     };
     let table = state.table(kind);
     let filed = mode == "exact"
-        && (field.custom && !matches!(field.field_type.as_str(), "monetary" | "address")
-            || matches!(code, "emails" | "phones" | "name" | "title"));
+        && (field.custom && !matches!(field.value_type.as_str(), "monetary" | "address")
+            || matches!(key, "emails" | "phones" | "name" | "title"));
     let rows: Vec<Value> = if filed {
         state
-            .candidates(kind, &[code], &term.to_lowercase())
+            .candidates(kind, &[key], &term.to_lowercase())
             .into_iter()
             .filter_map(|id| hit(table.get(id)?))
             .collect()

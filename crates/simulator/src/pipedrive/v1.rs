@@ -1,5 +1,7 @@
 //! Notes, leads and their labels, v1 field metadata, the retired v1 calls.
 
+#![expect(clippy::unnecessary_wraps, reason = "handlers share one signature")]
+
 use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
@@ -193,7 +195,7 @@ fn gathered(state: &State, mut given: Map<String, Value>) -> Map<String, Value> 
         let with = |suffix: &str, given: &mut Map<String, Value>| {
             given.remove(&format!("{}_{suffix}", field.code)).unwrap_or_default()
         };
-        value = match (field.field_type.as_str(), value) {
+        value = match (field.value_type.as_str(), value) {
             ("monetary", amount @ Value::Number(_)) => {
                 json!({ "value": amount, "currency": with("currency", &mut given) })
             }
@@ -279,7 +281,7 @@ pub(super) fn fields(state: &mut State, ctx: &Ctx) -> Outcome {
     let rows = state.fields_of(ctx.kind).iter().filter(|field| !field.optional).enumerate();
     let rows = rows.map(|(order, field)| {
         let options = field.options.iter().flatten().map(|choice| json!({ "id": choice.id, "label": choice.label }));
-        let mut row = json!({ "id": field.id, "key": field.code, "name": field.name, "order_nr": order + 1, "field_type": field.field_type,
+        let mut row = json!({ "id": field.id, "key": field.code, "name": field.name, "order_nr": order + 1, "field_type": field.value_type,
             "add_time": field.changed.map(time::v1), "update_time": field.changed.map(time::v1), "last_updated_by_user_id": null,
             "created_by_user_id": null, "active_flag": true, "edit_flag": field.custom, "index_visible_flag": true, "details_visible_flag": true,
             "add_visible_flag": false, "important_flag": false, "bulk_edit_allowed": field.writable, "searchable_flag": false,

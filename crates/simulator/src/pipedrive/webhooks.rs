@@ -3,23 +3,18 @@
 //! Source: Pipedrive, "Webhooks v2 guide".
 
 use std::collections::BTreeMap;
-use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::kind::Kind;
-use super::refusal::Refusal;
-use super::routes::{Ctx, Outcome};
 use super::rules::draw;
 use super::state::{Actor, Source, State, uuid};
 use super::table::{Millis, Version};
 use super::time;
 use super::time::DAY;
-use crate::host::Reply;
 
-const MAX_HOOKS: usize = 40;
+pub(super) const MAX_HOOKS: usize = 40;
 /// Waits before the second, third and fourth attempt.
 const RETRIES: [Millis; 3] = [3_000, 30_000, 150_000];
 const STRIKES: u32 = 10;
@@ -39,19 +34,19 @@ pub struct WebhookWeather {
 pub(super) struct Hook {
     pub(super) id: i64,
     pub(super) user: i64,
-    action: String,
-    object: String,
+    pub(super) action: String,
+    pub(super) object: String,
     pub(super) url: String,
-    name: String,
+    pub(super) name: String,
     pub(super) login: Option<(String, String)>,
-    added: Millis,
-    is_app: bool,
-    strikes: u32,
-    banned_until: Millis,
-    last_delivery: Option<Millis>,
-    last_status: Option<u16>,
+    pub(super) added: Millis,
+    pub(super) is_app: bool,
+    pub(super) strikes: u32,
+    pub(super) banned_until: Millis,
+    pub(super) last_delivery: Option<Millis>,
+    pub(super) last_status: Option<u16>,
     /// First failure since the last success.
-    dry_since: Option<Millis>,
+    pub(super) dry_since: Option<Millis>,
 }
 
 /// An event on its way to one subscriber.
@@ -72,10 +67,12 @@ pub(super) struct Trail {
 }
 
 pub(super) struct Webhooks {
-    hooks: BTreeMap<i64, Hook>,
-    last_id: i64,
+    pub(super) hooks: BTreeMap<i64, Hook>,
+    pub(super) last_id: i64,
     pub(super) queue: Vec<Delivery>,
     pub(super) trail: Option<Trail>,
+    /// Whether a bulk edit is going on.
+    pub(super) bulk: bool,
     pub(super) weather: WebhookWeather,
     dice: u64,
     /// Events given up: lost by the weather, by a ban, after the last attempt.
@@ -90,6 +87,7 @@ impl Webhooks {
             last_id: 90_000,
             queue,
             trail: None,
+            bulk: false,
             weather: WebhookWeather::default(),
             dice: seed | 1,
             lost: 0,
@@ -105,7 +103,7 @@ impl Webhooks {
         self.hooks.get(&id)
     }
 
-    fn post(&mut self, hook: i64, payload: Value, now: Millis) {
+    fn post(&mut self, hook: i64, payload: &Value, now: Millis) {
         let banned = self.hooks.get(&hook).is_none_or(|hook| hook.banned_until > now);
         if banned || draw(&mut self.dice) % 1_000 < self.weather.lost_per_mille {
             self.lost += 1;
@@ -241,7 +239,7 @@ impl State {
             meta["webhook_owner_id"] = owner.into();
             let payload =
                 json!({ "meta": meta, "data": states["data"], "previous": states["previous"] });
-            self.webhooks.post(*id, payload, now);
+            self.webhooks.post(*id, &payload, now);
         }
     }
 
@@ -264,12 +262,12 @@ impl State {
         let source_type =
             if matches!(by.source, Source::App(_)) { "application" } else { "general" };
         json!({ "action": action, "entity": entity, "entity_id": id, "company_id": company.id.to_string(),
-            "correlation_id": correlation, "id": event, "is_bulk_edit": false, "timestamp": time::exact(now), "type": source_type,
+            "correlation_id": correlation, "id": event, "is_bulk_edit": self.webhooks.bulk, "timestamp": time::exact(now), "type": source_type,
             "user_id": by.user.to_string(), "version": "2.0", "change_source": by.source.word(), "attempt": 1,
             "host": format!("{}.pipedrive.com", company.domain), "permitted_user_ids": users })
     }
 
-    fn hook_json(&self, hook: &Hook) -> Value {
+    pub(super) fn hook_json(&self, hook: &Hook) -> Value {
         let sealed = |text: Option<&str>| {
             text.map(|text| format!("v1u:{}", &blake3::hash(text.as_bytes()).to_hex()[..24]))
         };
@@ -288,129 +286,4 @@ impl Hook {
         (self.action == "*" || self.action == action)
             && (self.object == "*" || self.object == object)
     }
-}
-
-fn refused(field: &str, text: &str) -> Refusal {
-    Refusal {
-        status: 400,
-        body: json!({ "status": "error", "success": false, "errors": { field: [text] } }),
-    }
-}
-
-/// Whether something listens at a URL.
-fn is_reachable(url: &reqwest::Url) -> bool {
-    let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
-        return false;
-    };
-    let addresses = (host.trim_matches(['[', ']']), port).to_socket_addrs().into_iter().flatten();
-    addresses
-        .into_iter()
-        .any(|address| TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok())
-}
-
-fn is_loopback(url: &reqwest::Url) -> bool {
-    url.host_str()
-        .is_some_and(|host| host == "localhost" || host.starts_with("127.") || host == "[::1]")
-}
-
-const OBJECTS: [&str; 17] = [
-    "*",
-    "activity",
-    "deal",
-    "lead",
-    "note",
-    "organization",
-    "person",
-    "pipeline",
-    "product",
-    "stage",
-    "user",
-    "deal_product",
-    "deal_installment",
-    "project",
-    "task",
-    "board",
-    "phase",
-];
-
-/// `POST /v1/webhooks`
-pub(super) fn create(state: &mut State, ctx: &Ctx) -> Outcome {
-    ctx.admin(state)?;
-    let given = ctx.object()?;
-    let text = |key: &str| given.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (action, object, name) = (text("event_action"), text("event_object"), text("name"));
-    if !["create", "change", "delete", "*"].contains(&action.as_str()) {
-        return Err(refused("event_action", "invalid event action"));
-    }
-    if !OBJECTS.contains(&object.as_str()) {
-        return Err(refused("event_object", "invalid event object"));
-    }
-    if name.is_empty() || name.chars().count() > 255 {
-        return Err(refused("name", "must be between 1 and 255 characters"));
-    }
-    let unreachable = || refused("subscription_url", "invalid or non-reachable URL");
-    let url: reqwest::Url = text("subscription_url").parse().map_err(|_| unreachable())?;
-    // A loopback subscriber stands for a public one, which must speak HTTPS.
-    if url.scheme() != "https" && !is_loopback(&url) {
-        return Err(Refusal::gateway(403, "Scope and URL mismatch"));
-    }
-    let is_pipedrive = url.host_str().is_some_and(|host| host.ends_with("pipedrive.com"));
-    if is_pipedrive || (state.settings.switches.probe_webhooks && !is_reachable(&url)) {
-        return Err(unreachable());
-    }
-    let user = given.get("user_id").and_then(Value::as_i64).unwrap_or(ctx.by.user);
-    let is_app = matches!(ctx.by.source, Source::App(_));
-    if state
-        .webhooks
-        .hooks
-        .values()
-        .filter(|hook| hook.user == user && hook.is_app == is_app)
-        .count()
-        >= MAX_HOOKS
-    {
-        return Err(Refusal::new(422, "Webhooks limit reached"));
-    }
-    let login = given
-        .get("http_auth_user")
-        .and_then(Value::as_str)
-        .map(|user| (user.to_owned(), text("http_auth_password")));
-    state.webhooks.last_id += 1;
-    let hook = Hook {
-        id: state.webhooks.last_id,
-        user,
-        action,
-        object,
-        url: url.into(),
-        name,
-        login,
-        added: ctx.now,
-        is_app,
-        strikes: 0,
-        banned_until: 0,
-        last_delivery: None,
-        last_status: None,
-        dry_since: None,
-    };
-    let data = state.hook_json(&hook);
-    state.webhooks.hooks.insert(hook.id, hook);
-    Ok(Reply::json(201, &json!({ "status": "ok", "success": true, "data": data })))
-}
-
-/// `GET /v1/webhooks`: an app sees its own, a token those of the company.
-pub(super) fn list(state: &mut State, ctx: &Ctx) -> Outcome {
-    let is_app = matches!(ctx.by.source, Source::App(_));
-    let hooks = state.webhooks.hooks.values().filter(|hook| hook.is_app == is_app);
-    let data: Vec<_> = hooks.map(|hook| state.hook_json(hook)).collect();
-    Ok(Reply::json(200, &json!({ "status": "ok", "success": true, "data": data })))
-}
-
-/// `DELETE /v1/webhooks/{id}`
-pub(super) fn delete(state: &mut State, ctx: &Ctx) -> Outcome {
-    let id = ctx.arg(0).parse().unwrap_or(0);
-    if state.webhooks.hooks.remove(&id).is_none() {
-        let body =
-            json!({ "status": "error", "success": false, "errors": { "id": ["not found"] } });
-        return Err(Refusal { status: 404, body });
-    }
-    Ok(Reply::json(200, &json!({ "status": "ok", "success": true })))
 }

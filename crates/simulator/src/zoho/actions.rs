@@ -176,7 +176,8 @@ pub(super) fn timeline(state: &State, request: &Request<'_>, module: &str, id: &
     let page = usize::try_from(request.page()?).unwrap_or(usize::MAX);
     let events = history(state, request, module, row);
     let more = events.len() > page.saturating_mul(per_page);
-    let shown: Vec<Value> = events.into_iter().skip((page - 1) * per_page).take(per_page).collect();
+    let shown: Vec<Value> =
+        events.into_iter().skip((page - 1).saturating_mul(per_page)).take(per_page).collect();
     let info = json!({ "per_page": per_page, "count": shown.len(), "page": page, "more_records": more, "next_page_token": null });
     Ok(Reply::json(200, &json!({ "__timeline": shown, "info": info })))
 }
@@ -272,7 +273,7 @@ pub(super) fn bin(state: &State, request: &Request<'_>) -> Answer {
     let more = graves.len() > page.saturating_mul(per_page);
     let shown: Vec<Value> = graves
         .into_iter()
-        .skip((page - 1) * per_page)
+        .skip((page - 1).saturating_mul(per_page))
         .take(per_page)
         .map(|(module, grave)| {
             json!({

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::criteria::{Comparison, Operator, cell, known};
-use super::lists::seen;
+use super::lists::current;
 use super::oauth::Right;
 use super::refusal::{Answer, Refusal};
 use super::render::{Depth, Renderer};
@@ -40,7 +40,7 @@ pub(super) fn run(state: &State, request: &Request<'_>) -> Answer {
     let module = state.module(&query.module, 0)?;
     request.may_read(module)?;
     check(state, module, &query)?;
-    let table = seen(state, module, request);
+    let table = current(module);
     let mut rows = matching(state, module, &table, &query);
     let more = rows.len() > query.limit;
     rows.truncate(query.limit);
@@ -68,7 +68,7 @@ fn check(state: &State, module: &Module, query: &Query) -> Result<(), Refusal> {
     if query.limit > MAX_LIMIT {
         return Err(over("limit", MAX_LIMIT));
     }
-    if query.offset + query.limit > MAX_ROWS {
+    if query.offset.saturating_add(query.limit) > MAX_ROWS {
         return Err(over("offset", MAX_ROWS));
     }
     let tests = query.test.comparisons();
@@ -99,7 +99,11 @@ fn check(state: &State, module: &Module, query: &Query) -> Result<(), Refusal> {
 /// Matches in order from the offset on, one more than the limit if there is one.
 fn matching<'a>(state: &State, module: &Module, table: &'a Table, query: &Query) -> Vec<&'a Row> {
     let wanted = query.limit + 1;
-    let holds = |row: &&Row| query.test.holds(state, module, row);
+    let hidden = |row: &Row| {
+        state.switches.coql_hides_converted
+            && row.fields.get("Converted__s") == Some(&Value::Bool(true))
+    };
+    let holds = |row: &&Row| !hidden(row) && query.test.holds(state, module, row);
     let (candidates, sorted) = candidates(table, query);
     let matches = candidates.filter(holds);
     if sorted {

@@ -53,7 +53,7 @@ impl Renderer<'_> {
         shown.into()
     }
 
-    fn shows(&self, field: &Field) -> bool {
+    pub(super) fn shows(&self, field: &Field) -> bool {
         self.depth == Depth::Single || !field.kind.only_in_single()
     }
 

@@ -8,7 +8,9 @@ use super::request::Request;
 use super::state::State;
 use super::times::ZoneClock;
 use super::transform::Tagging;
-use super::{actions, channels, coql, limits, lists, metadata, related, rows, search};
+use super::{
+    actions, channels, coql, fields, limits, lists, metadata, organisation, related, rows, search,
+};
 use crate::host::{Call, Reply};
 
 pub(super) fn answer(state: &mut State, call: &Call) -> Reply {
@@ -22,7 +24,7 @@ pub(super) fn answer(state: &mut State, call: &Call) -> Reply {
         }
         _ => Err(Refusal::wrong_url()),
     };
-    reply.unwrap_or_else(|refusal| refused(&refusal))
+    reply.unwrap_or_else(|refusal| refused(state, &refusal))
 }
 
 fn oauth(state: &mut State, call: &Call) -> Answer {
@@ -37,24 +39,33 @@ fn is_version(segment: &str) -> bool {
     matches!(segment, "v2" | "v2.1" | "v3" | "v4" | "v5" | "v6" | "v7" | "v8")
 }
 
-/// A failed precondition is answered as a row.
-fn refused(refusal: &Refusal) -> Reply {
-    if refusal.status == 412 {
-        return Reply::json(412, &json!({ "data": [refusal.object()] }));
+/// A failed precondition is answered as a row; two codes of authorization vary by switch.
+fn refused(state: &State, refusal: &Refusal) -> Reply {
+    match refusal.code {
+        "ALREADY_MODIFIED" => Reply::json(412, &json!({ "data": [refusal.object()] })),
+        "OAUTH_SCOPE_MISMATCH" => {
+            Reply::json(state.switches.scope_mismatch_status, &refusal.object())
+        }
+        "INVALID_TOKEN" if state.switches.invalid_token_is_failure => {
+            Refusal::new(401, "AUTHENTICATION_FAILURE", "Authentication failed", json!({})).reply()
+        }
+        _ => refusal.reply(),
     }
-    refusal.reply()
 }
 
 fn crm(state: &mut State, call: &Call, rest: &[&str]) -> Answer {
     let now = state.now();
     let access = state.tokens.caller(call, now)?;
     let body: Option<Value> = serde_json::from_slice(&call.body).ok();
-    let cost = limits::price(&call.method, rest, call.query("cvid").is_some(), body.as_ref());
+    let cost = match rest {
+        [_, "deleted"] => state.switches.deleted_feed_credits,
+        _ => limits::price(&call.method, rest, call.query("cvid").is_some(), body.as_ref()),
+    };
     let left = state.ledger.charge(now, cost)?;
     let zone = ZoneClock::new(state.zone(access.user));
     let mut request = Request { call, access, zone, body };
-    let reply =
-        route(state, &mut request, rest).unwrap_or_else(|refusal| refused(&refusal)).charged(cost);
+    let outcome = route(state, &mut request, rest);
+    let reply = outcome.unwrap_or_else(|refusal| refused(state, &refusal)).charged(cost);
     Ok(match left {
         Some(left) => reply.header("x-api-credits-remaining", left.to_string()),
         None => reply,
@@ -138,18 +149,18 @@ fn tagged(
 fn settings(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
     let method = request.call.method.as_str();
     match *rest {
-        ["org"] => only(method, "GET", || metadata::org(state, request)),
-        ["org", "currencies"] => only(method, "GET", || metadata::currencies(state, request)),
-        ["users"] => only(method, "GET", || metadata::users(state, request, None)),
-        ["users", id] => only(method, "GET", || metadata::users(state, request, Some(id))),
+        ["org"] => only(method, "GET", || organisation::org(state, request)),
+        ["org", "currencies"] => only(method, "GET", || organisation::currencies(state, request)),
+        ["users"] => only(method, "GET", || organisation::users(state, request, None)),
+        ["users", id] => only(method, "GET", || organisation::users(state, request, Some(id))),
         ["settings", "modules"] => only(method, "GET", || metadata::modules(state, request, None)),
         ["settings", "modules", name] => {
             only(method, "GET", || metadata::modules(state, request, Some(name)))
         }
-        ["settings", "fields"] if method == "POST" => metadata::create_fields(state, request),
-        ["settings", "fields"] => only(method, "GET", || metadata::fields(state, request, None)),
+        ["settings", "fields"] if method == "POST" => fields::create_fields(state, request),
+        ["settings", "fields"] => only(method, "GET", || fields::fields(state, request, None)),
         ["settings", "fields", id] => {
-            only(method, "GET", || metadata::fields(state, request, Some(id)))
+            only(method, "GET", || fields::fields(state, request, Some(id)))
         }
         ["settings", "layouts"] => only(method, "GET", || metadata::layouts(state, request)),
         ["settings", "recycle_bin"] if method == "DELETE" => {
@@ -165,6 +176,9 @@ fn settings(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
         ["settings", "recycle_bin", id] => {
             only(method, "DELETE", || actions::empty_bin(state, request, Some(id), Fate::Purge))
         }
+        ["settings", "roles"] => only(method, "GET", || organisation::roles(state, request)),
+        ["settings", "profiles"] => only(method, "GET", || organisation::profiles(state, request)),
+        ["settings", "tags"] => only(method, "GET", || organisation::tags(state, request)),
         ["settings", "pipeline"] => only(method, "GET", || metadata::pipeline(state, request)),
         ["settings", "related_lists"] => {
             only(method, "GET", || metadata::related_lists(state, request))

@@ -16,6 +16,8 @@ use crate::host::Reply;
 /// Conditions of one search, v8.
 const MAX_CRITERIA: usize = 15;
 const MAX_RESULTS: usize = 2_000;
+/// Brackets read: far more than 15 conditions need.
+const MAX_BRACKETS: usize = 200;
 
 /// `GET /{module}/search`.
 pub(super) fn search(state: &State, request: &Request<'_>, module: &str) -> Answer {
@@ -47,7 +49,7 @@ pub(super) fn search(state: &State, request: &Request<'_>, module: &str) -> Answ
         let is = row.fields.get("Converted__s") == Some(&Value::Bool(true));
         converted == "both" || is == (converted == "true")
     });
-    let mut found = found.rev().skip((page - 1) * per_page).peekable();
+    let mut found = found.rev().skip((page - 1).saturating_mul(per_page)).peekable();
     let shown: Vec<&Row> = found.by_ref().take(per_page).collect();
     if shown.is_empty() {
         return Ok(Reply::empty(204));
@@ -135,6 +137,9 @@ fn wanted(state: &State, module: &Module, request: &Request<'_>) -> Result<Optio
 }
 
 fn criteria(state: &State, module: &Module, written: &str) -> Result<Test, Refusal> {
+    if written.matches('(').count() > MAX_BRACKETS {
+        return Err(invalid(json!({ "reason": "too many brackets" })));
+    }
     let mut rest = written.trim();
     let test = group(module, &mut rest)?;
     if !rest.trim().is_empty() {

@@ -1,11 +1,11 @@
-//! The part of OpenAPI 3.0 schemas that the documents use, and what a value has against one.
+//! The part of `OpenAPI` 3.0 schemas that the documents use, and what a value has against one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::Value;
 
-/// OpenAPI documents by file name.
+/// `OpenAPI` documents by file name.
 pub(crate) struct Documents(BTreeMap<String, Value>);
 
 /// Place in a value (`*` for indexes) and what is wrong there.

@@ -133,14 +133,18 @@ fn given_a_used_up_budget_when_called_then_429_until_midnight() {
     });
     let list = || desk.ask("GET /api/v2/persons", &Value::Null);
 
-    let (first, second, third) = (list(), list(), list());
+    let (first, second, third, fourth) = (list(), list(), list(), list());
     desk.pass(14 * 3_600);
     let tomorrow = list();
 
-    assert_eq!((first.status, second.status, third.status, tomorrow.status), (200, 200, 429, 200));
+    assert_eq!(
+        (first.status, second.status, third.status, fourth.status, tomorrow.status),
+        (200, 200, 200, 429, 200)
+    );
     assert_eq!(second.headers["x-daily-ratelimit-token-remaining"], "5");
-    assert!(!third.headers.contains_key("retry-after"));
-    let body: Value = serde_json::from_slice(&third.body).unwrap();
+    assert_eq!(fourth.headers["x-daily-ratelimit-token-remaining"], "0");
+    assert!(!fourth.headers.contains_key("retry-after"));
+    let body: Value = serde_json::from_slice(&fourth.body).unwrap();
     assert_eq!((&body["error"], &body["errorCode"]), (&json!("Request over limit"), &json!(429)));
 }
 
@@ -172,4 +176,37 @@ fn given_any_answer_when_read_then_it_carries_the_headers() {
             assert!(reply.headers.contains_key(name), "{line}: {name}");
         }
     }
+}
+
+#[test]
+fn given_a_revoked_refresh_token_when_used_then_it_and_its_access_tokens_are_dead() {
+    let mut desk = Desk::new();
+    let refresh = desk.pipedrive.refresh_token();
+    let (_, token) = oauth(&mut desk, &format!("grant_type=refresh_token&refresh_token={refresh}"));
+    let revoke = |token: &str| {
+        desk.pipedrive.answer(&desk.call("POST /oauth/revoke", format!("token={token}"))).status
+    };
+
+    let statuses = (revoke("unknown"), revoke(&refresh));
+    let again = oauth(&mut desk, &format!("grant_type=refresh_token&refresh_token={refresh}"));
+    desk.unset("x-api-token");
+    desk.set("authorization", &format!("Bearer {}", token["access_token"].as_str().unwrap()));
+
+    assert_eq!(statuses, (200, 200));
+    assert_eq!((again.0, &again.1["error"]), (400, &json!("invalid_grant")));
+    assert_eq!(desk.json("GET /v1/users/me", &Value::Null).0, 401);
+}
+
+#[test]
+fn given_a_regenerated_api_token_when_the_old_one_calls_then_401() {
+    let mut desk = Desk::new();
+
+    let token = desk.pipedrive.regenerate_token();
+    let old = desk.json("GET /v1/users/me", &Value::Null).0;
+    desk.unset("x-api-token");
+    let by_query = desk.json(&format!("GET /v1/users/me?api_token={token}"), &Value::Null).0;
+    desk.pipedrive.switch(|switches| switches.query_token = false);
+    let refused = desk.json(&format!("GET /v1/users/me?api_token={token}"), &Value::Null).0;
+
+    assert_eq!((old, by_query, refused), (401, 200, 401));
 }

@@ -44,7 +44,7 @@ struct Field {
     client: reqwest::Client,
     clock: Clock,
     api: Host,
-    _hook: Host,
+    hook: Host,
 }
 
 impl Field {
@@ -61,8 +61,8 @@ impl Field {
         let api = Host::start(pipedrive.clone(), 0).await.unwrap();
         let hook = Host::start(subscriber.clone(), 0).await.unwrap();
         let field =
-            Self { pipedrive, subscriber, client: reqwest::Client::new(), clock, api, _hook: hook };
-        let body = json!({ "subscription_url": format!("{}/hook", field._hook.url()), "event_action": "*", "event_object": "*",
+            Self { pipedrive, subscriber, client: reqwest::Client::new(), clock, api, hook };
+        let body = json!({ "subscription_url": format!("{}/hook", field.hook.url()), "event_action": "*", "event_object": "*",
             "name": "sync", "http_auth_user": "u", "http_auth_password": "p" });
         let (status, answer) = field.post("/v1/webhooks", &body).await;
         assert_eq!((status, &answer["status"]), (201, &json!("ok")));
@@ -239,13 +239,13 @@ async fn given_a_lost_reply_when_posted_over_http_then_the_record_exists() {
     };
 
     let lost = request().json(&json!({ "name": "Ada" })).send().await;
-    let list = field
+    let page = field
         .client
         .get(format!("{}/api/v2/persons", field.api.url()))
         .header("x-api-token", field.pipedrive.api_token());
-    let list: Value = list.send().await.unwrap().json().await.unwrap();
+    let page: Value = page.send().await.unwrap().json().await.unwrap();
 
     assert!(lost.is_err());
-    assert_eq!(list["data"].as_array().unwrap().len(), 1);
+    assert_eq!(page["data"].as_array().unwrap().len(), 1);
     assert_eq!((field.pipedrive.faults().unused(), field.pipedrive.traffic().written()), (0, 1));
 }

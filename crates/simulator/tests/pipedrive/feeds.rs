@@ -166,6 +166,7 @@ fn given_a_search_when_its_index_lags_then_it_finds_what_was_and_minds_case_wher
         ("/api/v2/persons/search?term=byron&fields=name".into(), 1),
         ("/api/v2/persons/search?term=byron&fields=name&exact_match=true".into(), 0),
         ("/api/v2/itemSearch?term=ext-42&item_types=person".into(), 1),
+        ("/api/v2/itemSearch/field?entity_type=person&field=email&term=Ada@Example.com".into(), 1),
     ];
 
     for (line, count) in cases {
@@ -192,6 +193,8 @@ fn given_product_rows_when_attached_then_they_set_the_deals_value() {
 
     assert_eq!((&row["data"]["sum"], &row["data"]["comments"]), (&json!(121.5), &json!("")));
     assert_eq!(desk.get("/api/v2/deals/1")["data"]["value"], 121.5);
+    let written = desk.ok("PATCH /api/v2/deals/1", &json!({ "value": 7 }));
+    assert_eq!(written["data"]["value"], 121.5, "the rows win");
     desk.ok("DELETE /api/v2/deals/1/products?ids=1", &Value::Null);
     assert_eq!(desk.get("/api/v2/deals/1/products")["data"], json!([]));
 }
@@ -287,4 +290,40 @@ fn given_another_users_private_record_when_listed_then_it_is_not_there() {
         .0,
         403
     );
+}
+
+#[test]
+fn given_metadata_that_drifts_when_written_then_the_new_rules_hold() {
+    let desk = Desk::new();
+    let code = desk.pipedrive.add_field("persons", "Tier", "varchar", &[]);
+    let write = |value: Value| {
+        desk.json("PATCH /api/v2/persons/1", &json!({ "custom_fields": { &code: value } })).0
+    };
+    desk.ok("POST /api/v2/persons", &json!({ "name": "Ada", "custom_fields": { &code: "Gold" } }));
+
+    desk.pipedrive.cap_field("persons", &code, 3);
+    let too_long = write(json!("Silver"));
+    desk.pipedrive.retype_field("persons", &code, "double");
+    let (old_type, new_type) = (write(json!("One")), write(json!(1)));
+    desk.pipedrive.require_field("persons", &code);
+    let bare = desk.json("POST /api/v2/persons", &json!({ "name": "Eva" })).0;
+    desk.pipedrive.lock("persons", 1);
+    let locked = write(json!(2));
+    desk.pipedrive.clear_rules();
+    desk.pipedrive.delete_field("persons", &code);
+
+    assert_eq!((too_long, old_type, new_type, bare, locked), (400, 400, 200, 400, 403));
+    assert_eq!(write(json!(3)), 400, "the code of a deleted field is unknown");
+}
+
+#[test]
+fn given_retired_paths_when_a_switch_turns_them_off_then_they_are_gone() {
+    let desk = Desk::new();
+    desk.pipedrive.add("persons", json!({ "name": "Ada" }));
+
+    let old = desk.get("/v1/persons/1")["data"].clone();
+    desk.pipedrive.switch(|switches| switches.retired_v1_gone = true);
+
+    assert_eq!((&old["first_char"], &old["owner_id"]["name"]), (&json!("a"), &json!("Sales")));
+    assert_eq!(desk.json("GET /v1/persons/1", &Value::Null).0, 410);
 }

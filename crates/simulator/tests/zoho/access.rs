@@ -174,3 +174,18 @@ fn given_users_when_listed_then_types_select_them() {
     let row = json!({ "data": [{ "Last_Name": "M", "Owner": { "id": gone.to_string() } }] });
     assert_eq!(desk.post("/Contacts", &row).code(), "INVALID_DATA");
 }
+
+#[test]
+fn given_the_switches_of_authorization_when_turned_then_answers_take_the_other_form() {
+    let desk = Desk::open();
+    let narrow = format!("Zoho-oauthtoken {}", desk.zoho.access_token("ZohoCRM.org.READ"));
+    desk.zoho.set_switches(|switches| {
+        switches.scope_mismatch_status = 403;
+        switches.invalid_token_is_failure = true;
+        switches.deleted_feed_credits = 1;
+    });
+
+    assert_eq!(contacts_with(&desk, &narrow).status, 403);
+    assert_eq!(contacts_with(&desk, "Zoho-oauthtoken abc").code(), "AUTHENTICATION_FAILURE");
+    assert_eq!(desk.get("/Contacts/deleted").reply.cost, 1);
+}

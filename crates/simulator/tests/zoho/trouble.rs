@@ -92,3 +92,56 @@ fn given_metadata_that_drifts_when_read_and_written_then_calls_follow_it() {
     let row = json!({ "data": [{ "Deal_Name": "E", "Stage": "Qualification" }] });
     assert_eq!(desk.post("/Deals", &row).code(), "MANDATORY_NOT_FOUND");
 }
+
+#[test]
+fn given_calls_nobody_would_send_when_answered_then_each_gets_a_refusal_and_none_brings_the_server_down()
+ {
+    let desk = Desk::open();
+    let id = desk.zoho.add("Contacts", json!({ "Last_Name": "Muster" }));
+    let deep = format!("select id from Contacts where {}id is null", "(".repeat(100_000));
+    let brackets = format!("/Contacts/search?criteria={}", "(".repeat(100_000));
+
+    let reads = [
+        "/Contacts?fields=Email&page=18446744073709551615".to_owned(),
+        "/Contacts/deleted?page=18446744073709551615".into(),
+        "/users?page=18446744073709551615".into(),
+        "/settings/recycle_bin?page=18446744073709551615".into(),
+        format!("/Contacts/{id}/__timeline?page=18446744073709551615"),
+        "/Contacts/search?word=xx&page=18446744073709551615".into(),
+        "/Contacts/99999999999999999999999".into(),
+        "/Contacts?fields=,,,&ids=,".into(),
+        "/%00/%FF".into(),
+        brackets,
+    ];
+    for path in reads {
+        let answered = desk.get(&path);
+        assert!(matches!(answered.status, 200 | 204 | 400 | 404), "{path}: {}", answered.status);
+    }
+    let call = json!({ "Subject": "C", "Call_Type": "Outbound", "Call_Start_Time": "2026-03-10T10:00:00Z", "Call_Duration": "18446744073709551615:59" });
+    let writes = [
+        ("/Contacts", json!([])),
+        ("/Contacts", json!({ "data": {} })),
+        ("/Contacts", json!({ "data": [] })),
+        ("/Contacts", json!({ "data": [5] })),
+        (
+            "/Contacts",
+            json!({ "data": [{ "Last_Name": { "id": [] }, "Owner": [], "Tag": [1], "Account_Name": { "id": {} } }] }),
+        ),
+        (
+            "/Contacts/upsert",
+            json!({ "data": [{ "Last_Name": "M" }], "duplicate_check_fields": "Email" }),
+        ),
+        ("/Calls", json!({ "data": [call] })),
+        ("/coql", json!({ "select_query": deep })),
+        (
+            "/coql",
+            json!({ "select_query": "select id from Contacts where id is not null limit 1 offset 18446744073709551615" }),
+        ),
+        ("/actions/watch", json!({ "watch": [{ "channel_id": {}, "events": [5] }] })),
+    ];
+    for (path, body) in writes {
+        let answered = desk.post(path, &body);
+        assert_eq!(answered.status, 400, "{path} {}", answered.body);
+    }
+    assert_eq!(desk.raw("POST", "/Contacts", &[], &Value::Null, None).status, 401);
+}

@@ -165,3 +165,37 @@ async fn given_the_server_over_http_when_called_then_answers_faults_and_notifica
     );
     assert_eq!(zoho.traffic().written(), 1);
 }
+
+#[test]
+fn given_a_channel_when_replaced_patched_or_left_alone_then_what_it_hears_follows() {
+    let desk = Desk::open();
+    let account = desk.zoho.add("Accounts", json!({ "Account_Name": "Acme" }));
+    let channel = |events: Value| json!({ "watch": [{ "channel_id": 5, "events": events, "notify_url": "http://127.0.0.1:9/" }] });
+    desk.post("/actions/watch", &channel(json!(["Accounts.edit"])));
+    let add = || {
+        desk.zoho.add(
+            "Contacts",
+            json!({ "Last_Name": "M", "Account_Name": { "id": account.to_string() } }),
+        );
+        let heard = desk
+            .zoho
+            .take_deliveries()
+            .into_iter()
+            .map(|delivery| delivery.payload["module"].clone());
+        heard.collect::<Vec<_>>()
+    };
+
+    let related = add();
+    desk.put("/actions/watch", &channel(json!(["Contacts.create", "Contacts.edit"])));
+    let replaced = add();
+    let mut patch = channel(json!(["Contacts.create"]));
+    patch["watch"][0]["_delete_events"] = true.into();
+    let patched = desk.call("PATCH", "/actions/watch", &[], &patch);
+
+    assert_eq!(related, ["Accounts"]);
+    assert_eq!(replaced, ["Contacts"]);
+    assert_eq!((patched.status, add().len()), (200, 0));
+    assert_eq!(desk.get("/actions/watch").at("/watch/0/events"), &json!(["Contacts.edit"]));
+    let unknown = json!({ "watch": [{ "channel_id": "6", "events": ["Contacts.all"], "notify_url": "http://127.0.0.1:9/" }] });
+    assert_eq!(desk.put("/actions/watch", &unknown).text("/watch/0/code"), "NOT_SUBSCRIBED");
+}

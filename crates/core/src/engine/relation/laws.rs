@@ -1,61 +1,13 @@
 //! The laws of semantics §5 over generated values, for every relation: N1, B1, B2, B3 (invariant I23).
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, NaiveDate};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
 use super::Translation;
+use super::testing::{Numbered, options, rule};
 use crate::model::mapping::OptionMap;
-use crate::model::state::{Counterpart, Identities};
-use crate::model::{
-    Direction, EntityName, FieldName, FieldRule, LinkId, Pair, RecordId, Relation, Side, Value,
-};
-
-/// Knows `l<n>` as the counterpart of `r<n>`; 7 is planned, 8 pending, 9 unresolved.
-pub(super) struct Numbered;
-
-impl Identities for Numbered {
-    fn counterpart(&self, _: &EntityName, side: Side, id: &RecordId) -> Counterpart {
-        let (own, other) = match side {
-            Side::Left => ("l", "r"),
-            Side::Right => ("r", "l"),
-        };
-        match id.as_str().strip_prefix(own) {
-            Some("7") => Counterpart::Planned(LinkId("seven".into())),
-            Some("8") => Counterpart::Pending,
-            Some("9") | None => Counterpart::Unresolved,
-            Some(number) => Counterpart::Known(RecordId::new(format!("{other}{number}"))),
-        }
-    }
-}
-
-pub(super) fn rule(relation: Relation) -> FieldRule {
-    FieldRule {
-        name: FieldName::new("field"),
-        remote: Pair::new(Some("Left".into()), Some("right".into())),
-        direction: Direction::Both,
-        relation,
-        conflict: None,
-        derived: None,
-        required: Pair::default(),
-        writable: Pair::new(true, true),
-        fingerprint: String::new(),
-    }
-}
-
-pub(super) fn options(open: bool) -> OptionMap {
-    let pairs = [("A", "1"), ("B", "2"), ("C", "3")];
-    let table = |flip: bool| -> BTreeMap<String, String> {
-        let pair = |(left, right): (&str, &str)| {
-            let (from, to) = if flip { (right, left) } else { (left, right) };
-            (from.to_owned(), to.to_owned())
-        };
-        pairs.into_iter().map(pair).collect()
-    };
-    OptionMap { to_right: table(false), to_left: table(true), open }
-}
+use crate::model::{EntityName, FieldRule, Pair, RecordId, Relation, Side, Value};
 
 fn agree(rule: &FieldRule, target: Side, source: &Value, value: &Value) -> bool {
     match target {
@@ -241,6 +193,22 @@ proptest! {
     ) {
         check(Relation::Option { map: options(open) }, &left, &right)?;
         check(Relation::User { map: options(open) }, &left, &right)?;
+    }
+
+    #[test]
+    fn given_a_status_and_a_checkbox_when_translated_then_the_laws_hold(
+        status in option("[A-E]"), ticked in flag()
+    ) {
+        let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+        let map = OptionMap {
+            to_right: [pair("A", "true"), pair("B", "false"), pair("C", "false")].into(),
+            to_left: [pair("true", "A"), pair("false", "B")].into(),
+            open: false,
+        };
+        let mirrored =
+            OptionMap { to_right: map.to_left.clone(), to_left: map.to_right.clone(), open: false };
+        check(Relation::Option { map }, &status, &ticked)?;
+        check(Relation::Option { map: mirrored }, &ticked, &status)?;
     }
 
     #[test]

@@ -10,11 +10,12 @@ use super::super::options::{
     IdPair, NoOption, find_option, find_user, full_label, option_map, user_map, users_by_email,
     without_partner,
 };
+use super::super::resolve::shown;
 use super::{Compiled, Compiler, did_you_mean, fingerprint};
 use crate::engine::expression;
 use crate::engine::relation::phone;
 use crate::model::mapping::{Derived, OptionMap};
-use crate::model::schema::{FieldKind, FieldSchema};
+use crate::model::schema::{FieldKind, FieldSchema, OptionSchema};
 use crate::model::{Direction, EntityName, FieldName, FieldRule, Pair, Relation, Side};
 
 /// How many names a warning lists before it only counts.
@@ -34,7 +35,7 @@ impl<'a> Compiler<'a> {
         let left = self.side_field(file, Side::Left);
         let right = self.side_field(file, Side::Right);
         let (Ok(left), Ok(right)) = (left, right) else { return None };
-        let schemas = Pair::new(left, right);
+        let schemas = Pair::new(left.map(with_flags), right.map(with_flags));
         let derived_to = self.derived_target(name, file, &schemas).ok()?;
         let direction = self.direction(&span, file, derived_to);
         let (relation, derived) = match (derived_to, &schemas.left, &schemas.right) {
@@ -142,8 +143,8 @@ impl<'a> Compiler<'a> {
             let (left_kind, right_kind) = (kind_name(left.kind), kind_name(right.kind));
             let message = format!(
                 "`{}` ({left_kind}) and `{}` ({right_kind}) do not fit together{}",
-                left.name,
-                right.name,
+                shown(left),
+                shown(right),
                 form.map(|form| format!(" as `{}`", form.as_str())).unwrap_or_default()
             );
             self.error(file.form.as_ref().map_or(span.clone(), Spanned::span), message, None);
@@ -253,8 +254,8 @@ impl<'a> Compiler<'a> {
             let message = format!(
                 "{} of `{}` without a partner in `{}`: {}",
                 counted(missing.len(), "option"),
-                fields[side].name,
-                fields[side.other()].name,
+                shown(fields[side]),
+                shown(fields[side.other()]),
                 listed(&missing)
             );
             if let Some(options) = &file.options {
@@ -276,7 +277,7 @@ impl<'a> Compiler<'a> {
         let (message, help) = match find_option(field, written) {
             Ok(option) => return Some(option.id.clone()),
             Err(NoOption::Ambiguous(labels)) => (
-                format!("`{written}` names several options of `{}`", field.name),
+                format!("`{written}` names several options of `{}`", shown(field)),
                 Some(format!("write one of `{}`", labels.join("`, `"))),
             ),
             Err(NoOption::Unknown) => {
@@ -284,7 +285,7 @@ impl<'a> Compiler<'a> {
                 let known = labels.iter().map(String::as_str);
                 let help = did_you_mean(written, known)
                     .or_else(|| Some(format!("it has {}", listed(&labels))));
-                (format!("`{}` has no option `{written}`", field.name), help)
+                (format!("`{}` has no option `{written}`", shown(field)), help)
             }
         };
         self.error(name.span(), message, help);
@@ -437,7 +438,7 @@ impl<'a> Compiler<'a> {
             ) => self.relation(&span, file, form, &both, Direction::Both),
             Some(Form::Reference) | None => {
                 let message =
-                    format!("`{}` ({}) cannot be computed", schema.name, kind_name(schema.kind));
+                    format!("`{}` ({}) cannot be computed", shown(schema), kind_name(schema.kind));
                 self.error(span, message, None);
                 None
             }
@@ -472,6 +473,15 @@ impl<'a> Compiler<'a> {
             self.error(span, format!("`{key}` has no meaning for these fields' types"), None);
         }
     }
+}
+
+/// Gives a checkbox its two options, so that a status can meet it: `options = { "Completed" = "true" }`.
+fn with_flags(mut field: FieldSchema) -> FieldSchema {
+    if field.kind == FieldKind::Bool {
+        let flag = |text: &str| OptionSchema { id: text.into(), label: text.into(), parent: None };
+        field.options = vec![flag("true"), flag("false")];
+    }
+    field
 }
 
 /// Labels on the computed side, IDs on the target.

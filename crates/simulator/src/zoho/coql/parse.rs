@@ -26,6 +26,9 @@ enum Token {
 
 const SIGNS: [&str; 9] = ["!=", ">=", "<=", "=", ">", "<", "(", ")", ","];
 
+/// Brackets read: far more than 25 criteria need.
+const MAX_BRACKETS: usize = 200;
+
 /// Rows a query asks for: 200 without a `limit`.
 pub(in crate::zoho) fn limit_of(query: &str) -> usize {
     parse(query).map_or(200, |query| query.limit)
@@ -36,7 +39,11 @@ pub(in crate::zoho) fn limit_of(query: &str) -> usize {
 /// # Errors
 /// `SYNTAX_ERROR` with what is missing or where it stops making sense.
 pub(in crate::zoho) fn parse(text: &str) -> Result<Query, Refusal> {
-    let mut parser = Parser { tokens: tokens(text)?, at: 0 };
+    let tokens = tokens(text)?;
+    if tokens.iter().filter(|token| **token == Token::Sign("(")).count() > MAX_BRACKETS {
+        return Err(syntax("error occured while parsing the query", json!({ "near": "(" })));
+    }
+    let mut parser = Parser { tokens, at: 0 };
     parser.keyword("select")?;
     let fields = parser.names()?;
     parser.keyword("from")?;
