@@ -20,7 +20,11 @@ fn main() {
     let mut sizes = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
     let contacts = sizes.next().unwrap_or(100_000);
     let accounts = sizes.next().unwrap_or(contacts / 5);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
     runtime.block_on(run(Size { accounts, contacts, overlap_percent: OVERLAP_PERCENT }));
 }
 
@@ -47,8 +51,23 @@ async fn run(size: Size) {
     write_config(&sandbox, folder.path());
     let bench = Bench { sandbox, folder, clock };
 
-    println!("{} contacts and {} accounts a side, {OVERLAP_PERCENT} % of them on both", size.contacts, size.accounts);
-    println!("{:<34} {:>8} {:>8} {:>10} {:>9} {:>7} {:>7} {:>6} {:>9} {:>9}", "run", "wall s", "server s", "records/s", "peak MB", "calls", "least", "ratio", "credits", "tokens");
+    println!(
+        "{} contacts and {} accounts a side, {OVERLAP_PERCENT} % of them on both",
+        size.contacts, size.accounts
+    );
+    println!(
+        "{:<34} {:>8} {:>8} {:>10} {:>9} {:>7} {:>7} {:>6} {:>9} {:>9}",
+        "run",
+        "wall s",
+        "server s",
+        "records/s",
+        "peak MB",
+        "calls",
+        "least",
+        "ratio",
+        "credits",
+        "tokens"
+    );
     let (pages, records) = (Pages::of(size), 2 * (size.contacts + size.accounts));
 
     let first = bench.sync(&[]);
@@ -61,7 +80,9 @@ async fn run(size: Size) {
     let idle = bench.sync(&[]);
     print("idle run", &idle, records, 2 * 2 + 2 * 2);
 
-    for (name, changes, conflicts) in [("1,000 changes", 1_000, 0), ("13,200 changes, 200 conflicts", 13_200, 200)] {
+    for (name, changes, conflicts) in
+        [("1,000 changes", 1_000, 0), ("13,200 changes, 200 conflicts", 13_200, 200)]
+    {
         let changes = changes.min(size.contacts / 2);
         bench.edit(changes, conflicts);
         let least = least_for_changes(changes, conflicts);
@@ -108,14 +129,25 @@ impl Bench {
             let id = contact["id"].as_str().and_then(|id| id.parse().ok()).expect("a numeric id");
             self.sandbox.zoho.edit("Contacts", id, json!({ "Phone": format!("+49 30 {stamp}") }));
         }
-        let names: std::collections::BTreeSet<_> =
-            contacts.iter().skip(half).take(conflicts).filter_map(|contact| contact["Email"].as_str()).collect();
-        let email = |person: &Value| person["emails"][0]["value"].as_str().map(str::to_owned).unwrap_or_default();
+        let names: std::collections::BTreeSet<_> = contacts
+            .iter()
+            .skip(half)
+            .take(conflicts)
+            .filter_map(|contact| contact["Email"].as_str())
+            .collect();
+        let email = |person: &Value| {
+            person["emails"][0]["value"].as_str().map(str::to_owned).unwrap_or_default()
+        };
         let both = persons.iter().filter(|person| names.contains(email(person).as_str()));
-        let others = persons.iter().rev().filter(|person| !names.contains(email(person).as_str())).take(half);
+        let others = persons
+            .iter()
+            .rev()
+            .filter(|person| !names.contains(email(person).as_str()))
+            .take(half);
         for person in both.chain(others) {
             let id = person["id"].as_i64().expect("a numeric id");
-            let phones = json!([{ "value": format!("+49 40 {stamp}"), "primary": true, "label": "work" }]);
+            let phones =
+                json!([{ "value": format!("+49 40 {stamp}"), "primary": true, "label": "work" }]);
             self.sandbox.pipedrive.edit("persons", id, json!({ "phones": phones }));
         }
     }

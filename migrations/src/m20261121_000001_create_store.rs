@@ -205,16 +205,13 @@ fn flag(name: &'static str) -> ColumnDef {
 }
 
 fn tables(d: &Dialect) -> Vec<TableCreateStatement> {
-    [route_tables(d), record_tables(d), link_tables(d), journal_tables(d), shared_tables(d)].concat()
+    [route_tables(d), record_tables(d), link_tables(d), journal_tables(d), shared_tables(d)]
+        .concat()
 }
 
 fn route_tables(d: &Dialect) -> Vec<TableCreateStatement> {
     let mut scope_names = Index::create();
-    scope_names
-        .unique()
-        .name("scope_names")
-        .col(Alias::new("route"))
-        .col(Alias::new("entity"));
+    scope_names.unique().name("scope_names").col(Alias::new("route")).col(Alias::new("entity"));
     let mut scope = Table::create();
     let mut id = ColumnDef::new(Alias::new("id"));
     scope
@@ -268,11 +265,7 @@ fn record_tables(d: &Dialect) -> Vec<TableCreateStatement> {
             &["scope", "match_key", "side", "record"],
         ),
         d.narrow("attention", vec![int("scope"), d.subject()], &["scope", "subject"]),
-        d.table(
-            "tombstone",
-            vec![int("scope"), small("side"), d.record(), d.body("body")],
-            &id,
-        ),
+        d.table("tombstone", vec![int("scope"), small("side"), d.record(), d.body("body")], &id),
         d.table(
             "dirty",
             vec![
@@ -325,7 +318,13 @@ fn journal_tables(d: &Dialect) -> Vec<TableCreateStatement> {
     vec![
         d.table(
             "intent",
-            vec![int("scope"), must(d.key("id", 128)), d.link(), must(big("armed_at")), d.body("body")],
+            vec![
+                int("scope"),
+                must(d.key("id", 128)),
+                d.link(),
+                must(big("armed_at")),
+                d.body("body"),
+            ],
             &["scope", "id"],
         ),
         d.numbered(

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::exit::{Exit, Failure};
+use super::history::History;
 use super::mapping;
 use super::operations;
 use super::render::{counted, joined};
@@ -65,13 +66,12 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
 fn show(proof: &Proof) -> String {
     let verdict = if proof.ok { "ok  " } else { "fail" };
     let head = format!("{verdict} {}: {}\n", proof.subject, proof.message);
-    let notes =
-        joined(proof.warnings.iter().map(|warning| format!("       {warning}\n")));
+    let notes = joined(proof.warnings.iter().map(|warning| format!("       {warning}\n")));
     head + &notes
 }
 
 async fn store(context: &Context, config: &Config) -> Result<(String, Vec<String>), Failure> {
-    let history = operations::history(context, config).await?;
+    let history = History::open(context, config).await?;
     for route in config.routes.keys() {
         history.meta(route).await?;
     }

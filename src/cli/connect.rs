@@ -187,14 +187,17 @@ async fn sign_in_zoho(
     modules: &[ModuleName],
 ) -> Result<Vec<String>, Failure> {
     let needed = operations::zoho_scopes(modules);
-    let code = match (&args.code, &zoho.refresh_token) {
-        (Some(code), _) => SecretString::from(code.trim()),
+    if args.code.is_none() && zoho.refresh_token.is_some() {
         // A refresh token in the configuration is a sign-in already.
-        (None, Some(_)) => return Ok(Vec::new()),
-        (None, None) => ask_for_code(&needed)?,
+        return Ok(Vec::new());
+    }
+    let store = operations::sealing_store(config).await?;
+    let code = match &args.code {
+        Some(code) => SecretString::from(code.trim()),
+        None => ask_for_code(&needed)?,
     };
     let grant = operations::exchange(context, name, zoho, &code).await?;
-    operations::keep_grant(context, config, name, &grant).await?;
+    operations::keep_grant(&store, name, &grant).await?;
     Ok(needed.into_iter().filter(|scope| !covers(&grant.scopes, scope)).collect())
 }
 

@@ -111,6 +111,8 @@ impl From<StoreError> for Failure {
                 failure(Exit::Store).help("point [store] url at this deployment's own store")
             }
             StoreError::TooNew(_) => failure(Exit::Store),
+            StoreError::Sealed(..) => failure(Exit::Config)
+                .help("set the [store] key it was sealed with, or run crmsync connect again"),
             StoreError::Database(_) | StoreError::Corrupt(..) => failure(Exit::Store).help(
                 "nothing was lost on either side; restore the store, then `crmsync sync --resync`",
             ),

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crmsync_core::model::{FieldName, Link, Observation, Pair, RecordId, RecordKey, Side, Value};
+use crmsync_core::model::{FieldName, Link, Observation, Pair, RecordId, Side, Value};
 use serde::Serialize;
 
 use super::args::Why;
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::operations::{self, History};
+use super::history::History;
 use super::plan;
 use super::plan_view::one_line;
 use super::render::{Output, printable};
@@ -27,34 +27,24 @@ struct Explanation {
 pub(super) async fn run(context: &Context, args: &Why) -> Result<Exit, Failure> {
     let config = context.config()?;
     plan::known(&config, &args.target.route)?;
-    let history = operations::history(context, &config).await?;
-    let explanation = explain(history.as_ref(), args).await?;
+    let history = History::open(context, &config).await?;
+    let explanation = explain(&history, args).await?;
     let field = args.field.as_deref().map(FieldName::new);
     context.output.result(&explanation, || show(&explanation, field.as_ref(), &context.output))?;
     Ok(if explanation.rows.is_empty() { Exit::Clean } else { Exit::Open })
 }
 
-async fn explain(history: &dyn History, args: &Why) -> Result<Explanation, Failure> {
+async fn explain(history: &History, args: &Why) -> Result<Explanation, Failure> {
     let route = &args.target.route;
     let entity = args.target.entity.clone().ok_or_else(|| {
         Failure::config("which entity?").help(format!("write {route}/contact, for example"))
     })?;
     let id = RecordId::new(&args.id);
-    let link = history.link(route, &entity, &id).await?;
-    let ends = link
-        .as_ref()
-        .map_or_else(|| Pair::new(Some(id.clone()), Some(id.clone())), |link| link.ends.clone());
-    let mut observations = Pair::default();
-    for side in Side::BOTH {
-        if let Some(id) = ends[side].clone() {
-            let key = RecordKey { entity: entity.clone(), side, id };
-            observations[side] = history.observation(route, &key).await?;
-        }
-    }
-    if link.is_none() && observations.left.is_none() && observations.right.is_none() {
-        return Err(Failure::config(format!("{entity} {id} is not known to route {route}"))
-            .help("crmsync sync reads it, if the mapping's filter lets it in"));
-    }
+    let subject = history.subject(route, &entity, &id).await?.ok_or_else(|| {
+        Failure::config(format!("{entity} {id} is not known to route {route}"))
+            .help("crmsync sync reads it, if the mapping's filter lets it in")
+    })?;
+    let (link, observations) = (subject.link, subject.observations);
     let filter =
         RowFilter { entity: Some(entity.clone()), open_only: true, ..RowFilter::default() };
     let about = |stored: &StoredRow| {

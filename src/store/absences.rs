@@ -106,7 +106,8 @@ async fn bury_proven(
         let key = RecordKey { entity: entity.clone(), side, id: deletion.id.clone() };
         let new = tombstone(key, deletion, link, now, before.get(&id));
         // The same fact found again is no news.
-        let is_news = before.get(&id).is_none_or(|old| Tombstone { at: old.at, ..new.clone() } != *old);
+        let is_news =
+            before.get(&id).is_none_or(|old| Tombstone { at: old.at, ..new.clone() } != *old);
         if is_news {
             marks.maybe(side, &id);
             tombstones.push(new);
@@ -141,7 +142,8 @@ async fn forget_dirty(
 ) -> Result<(), StoreError> {
     for ids in ids.chunks(KEYS) {
         dirty::Entity::delete_many()
-            .filter(dirty::Column::Scope.eq(scope)).filter(dirty::Column::Side.eq(codec::side_code(side)))
+            .filter(dirty::Column::Scope.eq(scope))
+            .filter(dirty::Column::Side.eq(codec::side_code(side)))
             .filter(dirty::Column::Record.is_in(ids.iter().map(String::as_str)))
             .exec(tx)
             .await?;
@@ -197,7 +199,8 @@ async fn hide(
     let mut changed: Vec<Observed> = Vec::new();
     for (id, mut row) in load(tx, scope, entity, side, ids).await? {
         let Some(fate) = fates.get(&id) else { continue };
-        let is_weaker = row.observation.presence == Presence::Deleted && *fate == Presence::Invisible;
+        let is_weaker =
+            row.observation.presence == Presence::Deleted && *fate == Presence::Invisible;
         if row.observation.presence == *fate || is_weaker {
             continue;
         }

@@ -98,7 +98,8 @@ async fn look_up(
         let unlinked = |key: &(Side, String)| {
             subjects.get(key).is_some_and(|subject| !subject.starts_with('a'))
         };
-        let open = records.iter().filter(|(key, now)| key.0 == side && now.is_none() && unlinked(key));
+        let open =
+            records.iter().filter(|(key, now)| key.0 == side && now.is_none() && unlinked(key));
         let ids: BTreeSet<_> = open.map(|(key, _)| key.1.clone()).collect();
         for (id, row) in known(tx, scope, side, &ids).await? {
             records.insert((side, id), Some(is_plannable(row.presence, row.in_scope)));
@@ -131,9 +132,8 @@ pub(super) async fn subjects_of<'k>(
     scope: i32,
     records: impl Iterator<Item = &'k (Side, String)>,
 ) -> Result<BTreeMap<(Side, String), String>, StoreError> {
-    let mut subjects: BTreeMap<_, _> = records
-        .map(|(side, id)| ((*side, id.clone()), codec::record_text(*side, id)))
-        .collect();
+    let mut subjects: BTreeMap<_, _> =
+        records.map(|(side, id)| ((*side, id.clone()), codec::record_text(*side, id))).collect();
     for side in Side::BOTH {
         let ids: Vec<_> =
             subjects.keys().filter(|key| key.0 == side).map(|key| key.1.clone()).collect();
@@ -158,7 +158,8 @@ pub(super) async fn live_links(
 ) -> Result<Vec<(String, String)>, StoreError> {
     use link_end::Column as C;
     let rows = link_end::Entity::find()
-        .filter(C::Scope.eq(scope)).filter(C::Side.eq(codec::side_code(side)))
+        .filter(C::Scope.eq(scope))
+        .filter(C::Side.eq(codec::side_code(side)))
         .filter(C::Record.is_in(ids.iter().map(String::as_str)))
         .all(db)
         .await?;
@@ -174,7 +175,8 @@ pub(super) async fn former_links(
 ) -> Result<Vec<(String, String)>, StoreError> {
     use former_end::Column as C;
     let rows = former_end::Entity::find()
-        .filter(C::Scope.eq(scope)).filter(C::Side.eq(codec::side_code(side)))
+        .filter(C::Scope.eq(scope))
+        .filter(C::Side.eq(codec::side_code(side)))
         .filter(C::Record.is_in(ids.iter().map(String::as_str)))
         .all(db)
         .await?;
@@ -292,7 +294,8 @@ impl RouteReader {
         let set: Vec<String> = attention::Entity::find()
             .select_only()
             .column(attention::Column::Subject)
-            .filter(attention::Column::Scope.eq(scope)).filter(attention::Column::Subject.gt(after))
+            .filter(attention::Column::Scope.eq(scope))
+            .filter(attention::Column::Subject.gt(after))
             .order_by_asc(attention::Column::Subject)
             .limit(limit)
             .into_tuple()
@@ -302,7 +305,8 @@ impl RouteReader {
             .select_only()
             .column(quarantine::Column::Subject)
             .distinct()
-            .filter(quarantine::Column::Scope.eq(scope)).filter(quarantine::Column::Subject.gt(after))
+            .filter(quarantine::Column::Scope.eq(scope))
+            .filter(quarantine::Column::Subject.gt(after))
             .filter(quarantine::Column::NextAt.lte(codec::micros(now)))
             .order_by_asc(quarantine::Column::Subject)
             .limit(limit)
@@ -390,11 +394,7 @@ pub(super) async fn mark_links(tx: &DatabaseTransaction, scope: i32) -> Result<(
     insert_marks(tx, select).await
 }
 
-async fn mark_unlinked(
-    tx: &DatabaseTransaction,
-    scope: i32,
-    side: Side,
-) -> Result<(), StoreError> {
+async fn mark_unlinked(tx: &DatabaseTransaction, scope: i32, side: Side) -> Result<(), StoreError> {
     use observation::Column as C;
     let prefix = Expr::cust(if side == Side::Left { "'b'" } else { "'c'" });
     let has = |table: sea_orm::sea_query::DynIden| {
@@ -436,7 +436,11 @@ async fn insert_marks(
         .columns([C::Scope, C::Subject])
         .select_from(select)
         .map_err(|error| StoreError::Database(error.to_string()))?
-        .on_conflict(OnConflict::columns([C::Scope, C::Subject]).do_nothing_on([C::Scope, C::Subject]).to_owned());
+        .on_conflict(
+            OnConflict::columns([C::Scope, C::Subject])
+                .do_nothing_on([C::Scope, C::Subject])
+                .to_owned(),
+        );
     tx.execute(&insert).await?;
     Ok(())
 }

@@ -16,8 +16,8 @@ use super::observations::{load, plannable, soil};
 use super::route::{KEYS, upsert};
 use super::tables::{effect, former_end, intent, link, link_end, quarantine, tombstone};
 use super::{
-    Commit, Effect, Ending, Intent, IntentState, Observed, Quarantine, RouteStore, StoreError, codec,
-    journal, links, observations, rows,
+    Commit, Effect, Ending, Intent, IntentState, Observed, Quarantine, RouteStore, StoreError,
+    codec, journal, links, observations, rows,
 };
 
 type Record = (Side, String);
@@ -44,8 +44,11 @@ impl RouteStore {
         let tx = self.begin().await?;
         let mut effects = BTreeMap::new();
         for (entity, scope) in scopes {
-            let own: Vec<_> =
-                commits.iter().enumerate().filter(|(_, commit)| commit.op.entity == *entity).collect();
+            let own: Vec<_> = commits
+                .iter()
+                .enumerate()
+                .filter(|(_, commit)| commit.op.entity == *entity)
+                .collect();
             let mut batch = Batch::load(&tx, scope, entity, &own).await?;
             batch.fingerprints = self.fingerprints(entity);
             (batch.run, batch.now) = (run, Some(now));
@@ -292,7 +295,13 @@ impl<'a> Batch<'a> {
         self.effect(op, id.as_ref(), before, after, old).map(Some)
     }
 
-    fn agree(&self, baseline: &mut Baseline, field: &FieldName, values: &Pair<Value>, pinned: bool) {
+    fn agree(
+        &self,
+        baseline: &mut Baseline,
+        field: &FieldName,
+        values: &Pair<Value>,
+        pinned: bool,
+    ) {
         let fingerprint = self.fingerprints.get(field).cloned().unwrap_or_default();
         let values = values.clone();
         baseline.insert(field.clone(), Agreement { values, fingerprint, pinned });
@@ -332,7 +341,8 @@ impl<'a> Batch<'a> {
                 if self.is_remade(&known, *state, ends) {
                     known
                 } else {
-                    let kept = if *keep_baseline { known.baseline.clone() } else { Baseline::new() };
+                    let kept =
+                        if *keep_baseline { known.baseline.clone() } else { Baseline::new() };
                     Link { state: *state, ends: ends.clone(), baseline: kept, ..known }
                 }
             }
@@ -343,9 +353,8 @@ impl<'a> Batch<'a> {
             }
         };
         link.entity.clone_from(self.entity);
-        let free = |record: &Record| {
-            self.owners.get(record).is_none_or(|owner| *owner == op.link.0)
-        };
+        let free =
+            |record: &Record| self.owners.get(record).is_none_or(|owner| *owner == op.link.0);
         (!link.is_live() || ends_of(&link.ends).all(|record| free(&record))).then_some(link)
     }
 
@@ -372,7 +381,9 @@ impl<'a> Batch<'a> {
     /// An op that must not take effect: what it began is taken back, and its records are planned again.
     fn give_up(&mut self, op: &Op) {
         let is_begun = |link: &Link| link.state == LinkState::Creating;
-        if matches!(op.kind, OpKind::Create { .. }) && self.links.get(&op.link.0).is_some_and(is_begun) {
+        if matches!(op.kind, OpKind::Create { .. })
+            && self.links.get(&op.link.0).is_some_and(is_begun)
+        {
             self.links.remove(&op.link.0);
             self.removed.insert(op.link.0.clone());
             self.owners.retain(|_, owner| *owner != op.link.0);
@@ -545,7 +556,8 @@ impl<'a> Batch<'a> {
         let removed: Vec<_> = self.removed.iter().map(String::as_str).collect();
         for ids in removed.chunks(KEYS) {
             link::Entity::delete_many()
-                .filter(link::Column::Scope.eq(scope)).filter(link::Column::Id.is_in(ids.iter().copied()))
+                .filter(link::Column::Scope.eq(scope))
+                .filter(link::Column::Id.is_in(ids.iter().copied()))
                 .exec(tx)
                 .await?;
         }
@@ -573,10 +585,8 @@ impl<'a> Batch<'a> {
             let rows: Vec<_> = own.filter_map(|record| self.seen.get(record)).collect();
             let ids = rows.iter().map(|row| row.observation.key.id.to_string()).collect();
             let known = observations::known(self.tx, self.scope, side, &ids).await?;
-            let writes: Vec<_> = rows
-                .iter()
-                .map(|row| (*row, known.get(row.observation.key.id.as_str())))
-                .collect();
+            let writes: Vec<_> =
+                rows.iter().map(|row| (*row, known.get(row.observation.key.id.as_str()))).collect();
             observations::save(self.tx, self.scope, side, None, &writes).await?;
         }
         Ok(())
@@ -624,7 +634,8 @@ impl<'a> Batch<'a> {
                 .all(self.tx)
                 .await?;
             for row in held {
-                if self.released.get(&row.subject).is_some_and(|fields| fields.contains(&row.field)) {
+                if self.released.get(&row.subject).is_some_and(|fields| fields.contains(&row.field))
+                {
                     let key = (row.scope, row.side, row.record, row.field);
                     quarantine::Entity::delete_by_id(key).exec(self.tx).await?;
                 }

@@ -177,7 +177,9 @@ async fn refuse_taken(
         let ids: Vec<_> = own.keys().cloned().collect();
         for ids in ids.chunks(KEYS) {
             let taken = attention::live_links(tx, scope, side, ids).await?;
-            if let Some((id, link)) = taken.into_iter().find(|(id, link)| own.get(id) != Some(&link)) {
+            if let Some((id, link)) =
+                taken.into_iter().find(|(id, link)| own.get(id) != Some(&link))
+            {
                 let text = format!("{side} record {id} is in the live link {link}");
                 return Err(StoreError::Database(text));
             }
@@ -197,7 +199,8 @@ pub(super) async fn set_ends<'l>(
     let links: Vec<_> = links.map(String::as_str).collect();
     for links in links.chunks(KEYS) {
         link_end::Entity::delete_many()
-            .filter(C::Scope.eq(scope)).filter(C::Link.is_in(links.iter().copied()))
+            .filter(C::Scope.eq(scope))
+            .filter(C::Link.is_in(links.iter().copied()))
             .exec(tx)
             .await?;
     }

@@ -25,7 +25,8 @@ impl Store {
         ttl: Duration,
     ) -> Result<RouteStore, StoreError> {
         let tx = self.begin().await?;
-        let free = lease::Model { route: route.to_string(), holder: String::new(), epoch: 0, until: 0 };
+        let free =
+            lease::Model { route: route.to_string(), holder: String::new(), epoch: 0, until: 0 };
         upsert(&tx, vec![free], &[lease::Column::Route], &[]).await?;
         let held = held(&tx, route).await?;
         if held.until > codec::micros(now) {

@@ -7,8 +7,8 @@ use crmsync_core::model::link::{DeleteEvidence, TombstoneCause};
 use crmsync_core::model::row::Resolution;
 use crmsync_core::model::state::Subject;
 use crmsync_core::model::{
-    Code, EntityName, FieldName, Link, LinkId, LinkState, Op, OpKind, Pair, RecordId, RecordKey, Side,
-    Tombstone, Value,
+    Code, EntityName, FieldName, Link, LinkId, LinkState, Op, OpKind, Pair, RecordId, RecordKey,
+    Side, Tombstone, Value,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{
@@ -167,7 +167,8 @@ impl RouteReader {
         texts: &[String],
         now: DateTime<Utc>,
     ) -> Result<Vec<Subject>, StoreError> {
-        let ids = texts.iter().filter_map(|text| text.strip_prefix('a')).map(str::to_owned).collect();
+        let ids =
+            texts.iter().filter_map(|text| text.strip_prefix('a')).map(str::to_owned).collect();
         let links = by_id(self.db(), scope, entity, &ids).await?;
         let mut records = Ids::default();
         for side in Side::BOTH {
@@ -248,7 +249,8 @@ impl RouteReader {
             let rows = dirty::Entity::find()
                 .select_only()
                 .columns([C::Record, C::Code])
-                .filter(C::Scope.eq(scope)).filter(C::Side.eq(codec::side_code(side)))
+                .filter(C::Scope.eq(scope))
+                .filter(C::Side.eq(codec::side_code(side)))
                 .filter(C::Record.is_in(ids.iter().copied()))
                 .filter(C::Code.is_not_null())
                 .into_model::<DirtyCode>()
@@ -292,7 +294,8 @@ impl RouteReader {
     ) -> Result<(), StoreError> {
         use effect::Column as C;
         let rows = effect::Entity::find()
-            .filter(C::Scope.eq(scope)).filter(C::At.gte(codec::micros(since)))
+            .filter(C::Scope.eq(scope))
+            .filter(C::At.gte(codec::micros(since)))
             .filter(C::Link.is_in(links.iter().copied()))
             .filter(C::Side.ne(codec::NO_SIDE))
             .order_by_asc(C::Seq)

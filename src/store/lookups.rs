@@ -78,7 +78,8 @@ impl RouteReader {
     ) -> Result<Vec<Dirty>, StoreError> {
         use dirty::Column as C;
         let rows = dirty::Entity::find()
-            .filter(C::Scope.eq(self.scope(entity).await?)).filter(C::Side.eq(codec::side_code(side)))
+            .filter(C::Scope.eq(self.scope(entity).await?))
+            .filter(C::Side.eq(codec::side_code(side)))
             .filter(C::NextAt.lte(codec::micros(now)))
             .order_by_asc(C::NextAt)
             .order_by_asc(C::Record)
@@ -243,14 +244,22 @@ impl RouteReader {
         let live: Vec<_> = live.into_iter().collect();
         for links in live.chunks(KEYS) {
             let find = link_end::Entity::find().filter(link_end::Column::Scope.eq(scope));
-            for row in find.filter(link_end::Column::Link.is_in(links.iter().map(String::as_str))).all(self.db()).await? {
+            for row in find
+                .filter(link_end::Column::Link.is_in(links.iter().map(String::as_str)))
+                .all(self.db())
+                .await?
+            {
                 ends[codec::side(row.side)?].entry(row.record).or_default().push(row.link);
             }
         }
         let past: Vec<_> = former.values().map(String::as_str).collect();
         for links in past.chunks(KEYS) {
             let find = former_end::Entity::find().filter(former_end::Column::Scope.eq(scope));
-            for row in find.filter(former_end::Column::Link.is_in(links.iter().copied())).all(self.db()).await? {
+            for row in find
+                .filter(former_end::Column::Link.is_in(links.iter().copied()))
+                .all(self.db())
+                .await?
+            {
                 ends[codec::side(row.side)?].entry(row.record).or_default().push(row.link);
             }
         }
@@ -258,7 +267,13 @@ impl RouteReader {
         for side in Side::BOTH {
             let ids = ends[side].keys().cloned().collect();
             for gone in links::tombstoned(self.db(), scope, side, &ids).await? {
-                halved.extend(ends[side].remove(&gone).unwrap_or_default().into_iter().map(|link| (link, side)));
+                halved.extend(
+                    ends[side]
+                        .remove(&gone)
+                        .unwrap_or_default()
+                        .into_iter()
+                        .map(|link| (link, side)),
+                );
             }
         }
         Ok(halved)
@@ -302,7 +317,10 @@ impl RouteReader {
                 .and_where(near_column(C::Record).is_in(ids.iter().copied()));
             for row in self.db().query_all(&select).await? {
                 let row = OtherEnd::from_query_result(&row, "")?;
-                all.insert(RecordId::new(row.record), (LinkId(row.link), row.other.map(RecordId::new)));
+                all.insert(
+                    RecordId::new(row.record),
+                    (LinkId(row.link), row.other.map(RecordId::new)),
+                );
             }
         }
         Ok(all)
@@ -322,7 +340,9 @@ impl RouteReader {
         let ids = ids.iter().map(ToString::to_string).collect();
         let rows = known(self.db(), scope, side, &ids).await?;
         rows.into_iter()
-            .map(|(id, row)| Ok((RecordId::new(id), (codec::presence(row.presence)?, row.in_scope))))
+            .map(|(id, row)| {
+                Ok((RecordId::new(id), (codec::presence(row.presence)?, row.in_scope)))
+            })
             .collect()
     }
 
@@ -376,7 +396,8 @@ impl RouteReader {
         for side in Side::BOTH {
             let of = |kinds: &[i16]| {
                 effect::Entity::find()
-                    .filter(C::Scope.eq(scope)).filter(C::At.gte(codec::micros(since)))
+                    .filter(C::Scope.eq(scope))
+                    .filter(C::At.gte(codec::micros(since)))
                     .filter(C::Side.eq(codec::side_code(side)))
                     .filter(C::Kind.is_in(kinds.iter().copied()))
             };
@@ -402,7 +423,8 @@ impl RouteReader {
         let mut find = observation::Entity::find()
             .select_only()
             .column(C::Record)
-            .filter(C::Scope.eq(self.scope(entity).await?)).filter(C::Side.eq(codec::side_code(side)))
+            .filter(C::Scope.eq(self.scope(entity).await?))
+            .filter(C::Side.eq(codec::side_code(side)))
             .filter(C::Presence.eq(codec::presence_code(Presence::Alive)))
             .filter(C::Epoch.ne(codec::signed(epoch)));
         if let Some(after) = after {
@@ -420,7 +442,8 @@ impl RouteReader {
     pub async fn alive(&self, entity: &EntityName, side: Side) -> Result<u64, StoreError> {
         use observation::Column as C;
         let find = observation::Entity::find()
-            .filter(C::Scope.eq(self.scope(entity).await?)).filter(C::Side.eq(codec::side_code(side)))
+            .filter(C::Scope.eq(self.scope(entity).await?))
+            .filter(C::Side.eq(codec::side_code(side)))
             .filter(C::Presence.eq(codec::presence_code(Presence::Alive)));
         Ok(find.count(self.db()).await?)
     }
@@ -441,7 +464,8 @@ impl RouteReader {
             let ids: Vec<String> = dirty::Entity::find()
                 .select_only()
                 .column(D::Record)
-                .filter(D::Scope.eq(scope)).filter(D::Side.eq(codec::side_code(side)))
+                .filter(D::Scope.eq(scope))
+                .filter(D::Side.eq(codec::side_code(side)))
                 .order_by_asc(D::Record)
                 .into_tuple()
                 .all(self.db())

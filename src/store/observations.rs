@@ -37,7 +37,9 @@ enum Verdict {
     Retimed,
     /// Only the match keys differ from the stored ones.
     Rekeyed,
-    Accepted { unstamped: bool },
+    Accepted {
+        unstamped: bool,
+    },
     Stale(&'static str),
 }
 
@@ -102,7 +104,8 @@ impl RouteStore {
             if row.match_keys == text {
                 continue;
             }
-            exchange_keys(&tx, scope, side, &[(id.to_string(), old_keys(row)?, keys.clone())]).await?;
+            exchange_keys(&tx, scope, side, &[(id.to_string(), old_keys(row)?, keys.clone())])
+                .await?;
             observation::Entity::update_many()
                 .col_expr(observation::Column::MatchKeys, Expr::value(text))
                 .filter(of_record(scope, side, [id.to_string()]))
@@ -241,8 +244,17 @@ pub(super) async fn save(
     }
     use observation::Column as C;
     let all = [
-        C::Module, C::Presence, C::InScope, C::External, C::ModifiedAt, C::CorrectedAt, C::Hash,
-        C::Epoch, C::MatchKeys, C::Unreturned, C::Fields,
+        C::Module,
+        C::Presence,
+        C::InScope,
+        C::External,
+        C::ModifiedAt,
+        C::CorrectedAt,
+        C::Hash,
+        C::Epoch,
+        C::MatchKeys,
+        C::Unreturned,
+        C::Fields,
     ];
     upsert(tx, models, &[C::Scope, C::Side, C::Record], &all).await?;
     exchange_keys(tx, scope, side, &keys).await
@@ -270,7 +282,8 @@ async fn exchange_keys(
         };
         let any = gone.iter().map(one).fold(Condition::any(), Condition::add);
         match_key::Entity::delete_many()
-            .filter(C::Scope.eq(scope)).filter(C::Side.eq(codec::side_code(side)))
+            .filter(C::Scope.eq(scope))
+            .filter(C::Side.eq(codec::side_code(side)))
             .filter(any)
             .exec(tx)
             .await?;
@@ -296,7 +309,15 @@ pub(super) async fn known(
     for ids in ids.chunks(KEYS) {
         let rows = observation::Entity::find()
             .select_only()
-            .columns([C::Record, C::Presence, C::InScope, C::ModifiedAt, C::Hash, C::Epoch, C::MatchKeys])
+            .columns([
+                C::Record,
+                C::Presence,
+                C::InScope,
+                C::ModifiedAt,
+                C::Hash,
+                C::Epoch,
+                C::MatchKeys,
+            ])
             .filter(of_record(scope, side, ids.iter().cloned()))
             .into_model::<Known>()
             .all(db)
@@ -430,7 +451,8 @@ pub(super) const fn is_plannable(presence: i16, in_scope: bool) -> bool {
 fn model(scope: i32, row: &Observed, epoch: i64) -> Result<observation::Model, StoreError> {
     let seen = &row.observation;
     // An ID longer than any that the tables hold names no record of ours.
-    let names_one = |id: &&RecordId| id.as_str().chars().count() <= LONGEST_ID && !id.as_str().contains('\0');
+    let names_one =
+        |id: &&RecordId| id.as_str().chars().count() <= LONGEST_ID && !id.as_str().contains('\0');
     Ok(observation::Model {
         scope,
         side: codec::side_code(seen.key.side),

@@ -124,7 +124,10 @@ fn server(url: &str) -> ConnectOptions {
 /// No statement, and with it no personal data, in logs or traces.
 fn quiet(url: &str) -> ConnectOptions {
     let mut options = ConnectOptions::new(url.to_owned());
-    options.sqlx_logging(false).record_stmt_in_spans(false).acquire_timeout(Duration::from_secs(60));
+    options
+        .sqlx_logging(false)
+        .record_stmt_in_spans(false)
+        .acquire_timeout(Duration::from_secs(60));
     options
 }
 
@@ -140,7 +143,8 @@ async fn refuse_others(db: &DatabaseConnection, place: &str) -> Result<(), Store
         let why = format!("it holds the tables {} and no store", named.join(", "));
         return Err(StoreError::Foreign(place.to_owned(), why));
     }
-    let ours: BTreeSet<_> = Migrator::migrations().iter().map(|step| step.name().to_owned()).collect();
+    let ours: BTreeSet<_> =
+        Migrator::migrations().iter().map(|step| step.name().to_owned()).collect();
     let sql = format!("SELECT version FROM {STEPS_TABLE}");
     let applied = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?;
     for row in applied {

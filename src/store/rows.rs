@@ -221,7 +221,8 @@ async fn converge(
         let ids: Vec<String> = open_row::Entity::find()
             .select_only()
             .column(C::Id)
-            .filter(C::Scope.eq(scope)).filter(C::ClosedAt.is_null())
+            .filter(C::Scope.eq(scope))
+            .filter(C::ClosedAt.is_null())
             .filter(C::Subject.is_in(planned.iter().copied()))
             .into_tuple()
             .all(tx)
@@ -260,13 +261,24 @@ async fn store(
     for row in rows {
         let old = before.get(&row.id.0);
         let new = model(scope, planned, row, run, now, old)?;
-        if old.is_some_and(|old| open_row::Model { last_seen: new.last_seen, ..old.clone() } == new) {
+        if old.is_some_and(|old| open_row::Model { last_seen: new.last_seen, ..old.clone() } == new)
+        {
             same.push(row.id.0.as_str());
         } else {
             changed.insert(new.id.clone(), new);
         }
     }
-    let all = [C::Subject, C::Code, C::Link, C::Run, C::FirstSeen, C::LastSeen, C::ClosedAt, C::ClosedBy, C::Body];
+    let all = [
+        C::Subject,
+        C::Code,
+        C::Link,
+        C::Run,
+        C::FirstSeen,
+        C::LastSeen,
+        C::ClosedAt,
+        C::ClosedBy,
+        C::Body,
+    ];
     upsert(tx, changed.into_values().collect(), &[C::Scope, C::Id], &all).await?;
     for same in same.chunks(KEYS) {
         open_row::Entity::update_many()
@@ -305,7 +317,11 @@ fn model(
         run: same.map_or_else(|| run.to_owned(), |same| same.run.clone()),
         first_seen: life.map_or(now, |life| life.first_seen),
         last_seen: now,
-        closed_at: if is_open { None } else { Some(same.and_then(|same| same.closed_at).unwrap_or(now)) },
+        closed_at: if is_open {
+            None
+        } else {
+            Some(same.and_then(|same| same.closed_at).unwrap_or(now))
+        },
         closed_by: (!is_open).then(|| POLICY.to_owned()),
         body,
     })
@@ -315,9 +331,8 @@ fn model(
 /// that waits does not exist yet.
 fn subject(planned: &BTreeSet<String>, row: &OpenRow) -> String {
     let link = row.link.as_ref().map(|link| codec::link_text(&link.0));
-    let record = |side: Side| {
-        row.records[side].as_ref().map(|id| codec::record_text(side, id.as_str()))
-    };
+    let record =
+        |side: Side| row.records[side].as_ref().map(|id| codec::record_text(side, id.as_str()));
     let known: Vec<_> =
         [link, record(Side::Left), record(Side::Right)].into_iter().flatten().collect();
     let planned = known.iter().find(|text| planned.contains(*text));
@@ -335,7 +350,8 @@ async fn forget_due(
     let settled: Vec<_> = settled.iter().map(String::as_str).collect();
     for settled in settled.chunks(KEYS) {
         quarantine::Entity::delete_many()
-            .filter(C::Scope.eq(scope)).filter(C::NextAt.lte(now))
+            .filter(C::Scope.eq(scope))
+            .filter(C::NextAt.lte(now))
             .filter(C::Subject.is_in(settled.iter().copied()))
             .exec(tx)
             .await?;
@@ -355,7 +371,8 @@ pub(super) async fn close_of(
         open_row::Entity::update_many()
             .col_expr(C::ClosedAt, Expr::col(C::LastSeen))
             .col_expr(C::ClosedBy, Expr::value(CONVERGED))
-            .filter(C::Scope.eq(scope)).filter(C::ClosedAt.is_null())
+            .filter(C::Scope.eq(scope))
+            .filter(C::ClosedAt.is_null())
             .filter(C::Subject.is_in(subjects.iter().copied()))
             .exec(tx)
             .await?;
@@ -374,7 +391,8 @@ pub(super) async fn hand_over(
     let texts: Vec<_> = records.iter().map(String::as_str).collect();
     for texts in texts.chunks(KEYS) {
         let open = open_row::Entity::find()
-            .filter(C::Scope.eq(scope)).filter(C::ClosedAt.is_null())
+            .filter(C::Scope.eq(scope))
+            .filter(C::ClosedAt.is_null())
             .filter(C::Subject.is_in(texts.iter().copied()))
             .all(tx)
             .await?;
@@ -383,7 +401,8 @@ pub(super) async fn hand_over(
             if row.link.as_ref() == Some(link) {
                 open_row::Entity::update_many()
                     .col_expr(C::Subject, Expr::value(codec::link_text(link)))
-                    .filter(C::Scope.eq(scope)).filter(C::Id.eq(row.id))
+                    .filter(C::Scope.eq(scope))
+                    .filter(C::Id.eq(row.id))
                     .exec(tx)
                     .await?;
             }
@@ -406,7 +425,8 @@ pub(super) async fn with_open_rows(
             .select_only()
             .column(C::Subject)
             .distinct()
-            .filter(C::Scope.eq(scope)).filter(C::ClosedAt.is_null())
+            .filter(C::Scope.eq(scope))
+            .filter(C::ClosedAt.is_null())
             .filter(C::Subject.is_in(subjects.iter().copied()))
             .into_tuple()
             .all(tx)
