@@ -61,7 +61,7 @@ async fn stored(desk: &Desk) -> Store {
     let store =
         Store::open(&format!("sqlite://{}/crmsync.db", desk.path().display())).await.unwrap();
     let (route, entity) = (RouteName::new("crm"), EntityName::new("contact"));
-    let ttl = std::time::Duration::from_secs(60);
+    let ttl = std::time::Duration::from_mins(1);
     let writer = store.lock(&route, "test", at(0), ttl).await.unwrap();
     let rows = [
         row("aaaa1111", RowKind::Conflict, |_| {}),

@@ -3,6 +3,9 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
 
+use crmsync::sandbox::{Ports, Sandbox};
+use crmsync_simulator::clock::Clock;
+
 use super::program::Desk;
 
 /// A running `crmsync sandbox`; ends with the test.
@@ -127,4 +130,69 @@ fn given_two_modules_when_a_mapping_is_drafted_then_it_parses() {
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(said.out.contains("entity = \"contact\""), "{}", said.out);
     crmsync_core::mapping::parse("draft.toml", &said.out).unwrap();
+}
+
+/// A desk whose Zoho connection is not signed in, and the simulator that it may sign in to.
+async fn signed_out() -> (Desk, Sandbox) {
+    let sandbox = Sandbox::start(&Clock::running(chrono::TimeDelta::zero()), 7, Ports::default())
+        .await
+        .unwrap();
+    let whole = sandbox.config("sqlite://crmsync.db", std::path::Path::new("mappings"));
+    let without_token = |line: &&str| !line.starts_with("refresh_token");
+    let config: Vec<_> = whole.lines().filter(without_token).collect();
+    let config = config
+        .join("\n")
+        .replace("[store]", "[store]\nkey = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"");
+    let desk =
+        Desk::new().with_file("crmsync.toml", &config).with_file("mappings/contact.toml", CONTACT);
+    (desk, sandbox)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_grant_code_when_connected_then_later_commands_are_signed_in() {
+    let (desk, sandbox) = signed_out().await;
+    let scopes = desk.run(&["connect", "zoho", "--scopes", "--quiet"]).out;
+    let code = sandbox.zoho.grant_code(scopes.trim());
+
+    let before = desk.run(&["describe", "zoho", "--quiet"]);
+    let connected = desk.run(&["connect", "zoho", "--code", &code, "--quiet"]);
+    let after = desk.run(&["describe", "zoho", "--quiet"]);
+
+    assert_eq!(
+        before.err,
+        "error: connection `zoho` is not signed in\n  help: run crmsync connect zoho\n"
+    );
+    assert_eq!(connected.code, 0, "{}{}", connected.out, connected.err);
+    assert!(connected.out.starts_with("zoho: authorised as "), "{}", connected.out);
+    assert_eq!(after.code, 0, "{}", after.err);
+    let store = std::fs::read(desk.path().join("crmsync.db")).unwrap();
+    assert!(!store.windows(5).any(|bytes| bytes == b"1000."), "the token is sealed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_code_for_too_little_when_connected_then_the_missing_scopes_are_named() {
+    let (desk, sandbox) = signed_out().await;
+    let code = sandbox.zoho.grant_code("ZohoCRM.modules.ALL,ZohoCRM.org.READ,ZohoCRM.users.READ");
+
+    let said = desk.run(&["connect", "zoho", "--code", &code, "--quiet"]);
+
+    assert_eq!(said.code, 2, "{}", said.err);
+    assert!(
+        said.out.contains("scopes not granted:\n  ZohoCRM.settings.fields.ALL"),
+        "{}",
+        said.out
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_wrong_code_when_connected_then_nothing_is_stored_and_the_exit_code_says_configuration()
+ {
+    let (desk, _sandbox) = signed_out().await;
+
+    let said = desk.run(&["connect", "zoho", "--code", "1000.used", "--quiet"]);
+    let after = desk.run(&["describe", "zoho", "--quiet"]);
+
+    assert_eq!((said.code, said.out.as_str()), (2, ""), "{}", said.err);
+    assert!(said.err.contains("sign-in refused"), "{}", said.err);
+    assert!(after.err.contains("not signed in"), "{}", after.err);
 }
