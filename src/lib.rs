@@ -8,4 +8,5 @@ pub mod clock;
 pub mod config;
 pub mod connectors;
 pub mod sandbox;
+pub mod service;
 pub mod store;

@@ -503,6 +503,32 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn given_nobody_listening_when_written_then_nothing_was_done_or_spent() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let pace = Pace {
+            burst: std::num::NonZeroU32::MIN,
+            per: Duration::from_millis(1),
+            concurrency: 1,
+            heavy: 1,
+        };
+        let mut settings = HttpSettings::new("side", pace, 7);
+        settings.retry.first = Duration::from_millis(1);
+        let clock = Clock::new(|| DateTime::UNIX_EPOCH);
+        let window = super::super::pacing::Window::Rolling;
+        let budget = super::super::pacing::Budget::new(Some(9), 100, window, clock.clone());
+        let budget = Arc::new(budget);
+        let http = Http::new(settings, clock, budget.clone()).unwrap();
+        // Bound and closed: nobody listens there now.
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let url = format!("http://{address}/x").parse().unwrap();
+
+        let outcome = http.send(&Request::write(Method::POST, url, 9), judge_by_status).await;
+
+        assert!(matches!(outcome, Err(ErrorKind::Unavailable(_))), "{outcome:?}");
+        assert_eq!((budget.used(), http.spent()), (0, Cost::default()));
+    }
+
     #[test]
     fn given_a_body_that_does_not_decode_when_reported_then_its_content_is_not_quoted() {
         let page = answer(200, "text/html", "<p>ada@example.com</p>", &[]);

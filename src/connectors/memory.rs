@@ -37,19 +37,18 @@ impl Memory {
         Self { lifetime, kept: Mutex::default() }
     }
 
-    /// Takes over what [`Memory::dump`] gave an earlier process; unreadable text is forgotten.
-    pub fn restore(&self, text: &str) {
-        if let Ok(answers) = serde_json::from_str(text) {
+    /// Takes over what [`Memory::dump`] gave an earlier process; what is unreadable is forgotten.
+    pub fn restore(&self, kept: serde_json::Value) {
+        if let Ok(answers) = serde_json::from_value(kept) {
             *self.kept() = Kept { answers, changed: false };
         }
     }
 
     /// What is remembered, if that changed since the last call.
-    pub fn dump(&self) -> Option<String> {
+    pub fn dump(&self) -> Option<serde_json::Value> {
         let mut kept = self.kept();
-        let text =
-            std::mem::take(&mut kept.changed).then(|| serde_json::to_string(&kept.answers))?;
-        text.ok()
+        let all = std::mem::take(&mut kept.changed).then(|| serde_json::to_value(&kept.answers))?;
+        all.ok()
     }
 
     /// The answer to `request`, if it is fresh at `now`.
@@ -106,7 +105,7 @@ mod tests {
             Remembered { at: at(0), status: 200, body: serde_json::json!({ "a": 1 }) },
         );
 
-        new.restore(&old.dump().unwrap());
+        new.restore(old.dump().unwrap());
 
         assert_eq!(new.recall("GET fields", at(9)), old.recall("GET fields", at(9)));
         assert_eq!((old.dump(), new.dump()), (None, None));

@@ -11,8 +11,8 @@ use crmsync_core::model::plan::Change;
 use crmsync_core::model::row::{OpenRow, RowId, RowKind};
 use crmsync_core::model::state::SubjectKey;
 use crmsync_core::model::{
-    Code, Entity, EntityName, FieldName, LinkId, ModuleName, Observation, Op, OpKind, Pair, Plan, RecordId, RecordKey,
-    RemoteField, RemoteRecord, Side, Value,
+    Code, Entity, EntityName, FieldName, LinkId, ModuleName, Observation, Op, OpKind, Pair, Plan,
+    RecordId, RecordKey, RemoteField, RemoteRecord, Side, Value,
 };
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
@@ -20,7 +20,9 @@ use serde::Serialize;
 use super::error::{Exit, ServiceError};
 use super::observe::Observer;
 use super::run::RunContext;
-use crate::connectors::{Capabilities, ConnectorError, ErrorKind, Page, Recovery, RowResult, UpdateRow, Written};
+use crate::connectors::{
+    Capabilities, ConnectorError, ErrorKind, Page, Recovery, RowResult, UpdateRow, Written,
+};
 use crate::store::{Commit, Ending, Intent, IntentState, Observed, PageCommit, RouteStore};
 
 /// Local steps committed together.
@@ -77,7 +79,10 @@ impl Tally {
 
     /// Records written on either side.
     pub fn written(&self) -> u64 {
-        Side::BOTH.iter().map(|side| self.created[*side] + self.updated[*side] + self.deleted[*side]).sum()
+        Side::BOTH
+            .iter()
+            .map(|side| self.created[*side] + self.updated[*side] + self.deleted[*side])
+            .sum()
     }
 
     pub fn paused_exit(&self) -> Option<Exit> {
@@ -150,12 +155,16 @@ impl<'a> Applier<'a> {
         let mut tally = Tally::default();
         self.run.progress.phase("writing", Some(plan.ops.len() as u64));
         for group in groups(&plan.ops) {
-            let Some(entity) = self.run.route.entities.iter().find(|entity| entity.name == *group.entity) else {
+            let Some(entity) =
+                self.run.route.entities.iter().find(|entity| entity.name == *group.entity)
+            else {
                 continue;
             };
             match group.target {
                 None => self.note(&group.ops, &mut tally).await?,
-                Some((kind, side)) => self.write(entity, kind, side, &group.ops, &mut tally).await?,
+                Some((kind, side)) => {
+                    self.write(entity, kind, side, &group.ops, &mut tally).await?
+                }
             }
         }
         Ok(tally)
@@ -197,7 +206,9 @@ impl<'a> Applier<'a> {
             }
             let result = self.write_batch(entity, kind, side, batch, conditional, tally).await;
             match result {
-                Err(ServiceError::Connector(error)) if ServiceError::is_side_down(&error.kind) => pause(tally, side, &error),
+                Err(ServiceError::Connector(error)) if ServiceError::is_side_down(&error.kind) => {
+                    pause(tally, side, &error)
+                }
                 other => other?,
             }
             self.run.progress.advance(batch.len() as u64);
@@ -218,7 +229,9 @@ impl<'a> Applier<'a> {
         let read_at = self.run.now();
         let ready = match kind {
             Kind::Create => self.prepare_creates(entity, side, ops),
-            Kind::Update | Kind::Delete | Kind::Archive => self.prepare_changes(entity, side, ops, tally).await?,
+            Kind::Update | Kind::Delete | Kind::Archive => {
+                self.prepare_changes(entity, side, ops, tally).await?
+            }
         };
         if ready.is_empty() {
             return Ok(());
@@ -235,7 +248,10 @@ impl<'a> Applier<'a> {
             tally.longest_window_ms = tally.longest_window_ms.max(window);
         }
         self.read_back(entity, side, &ready, &results).await?;
-        match results.into_iter().find_map(|result| result.err().filter(|error| ServiceError::is_side_down(&error.kind))) {
+        match results
+            .into_iter()
+            .find_map(|result| result.err().filter(|error| ServiceError::is_side_down(&error.kind)))
+        {
             Some(error) => Err(error.into()),
             None => Ok(()),
         }
@@ -248,7 +264,13 @@ impl<'a> Applier<'a> {
             let mut remote = denormalize(entity, side, &values);
             let external = entity.matching.external_id.as_ref().and_then(|pair| pair[side].clone());
             remote.extend(external.map(|field| (field, Value::text(source.as_str()))));
-            Some(Ready { op, intent: self.intent(op, side, &entity.modules[side]), current: None, values, remote })
+            Some(Ready {
+                op,
+                intent: self.intent(op, side, &entity.modules[side]),
+                current: None,
+                values,
+                remote,
+            })
         });
         ready.collect()
     }
@@ -263,8 +285,10 @@ impl<'a> Applier<'a> {
     ) -> Result<Vec<Ready<'p>>, ServiceError> {
         let ids: Vec<_> = ops.iter().filter_map(|op| target(op)).cloned().collect();
         let fields = entity.remote_fields(side);
-        let page = self.run.route.connectors[side].fetch(&entity.modules[side], &ids, &fields).await?;
-        let mut current: BTreeMap<_, _> = page.records.into_iter().map(|record| (record.id.clone(), record)).collect();
+        let page =
+            self.run.route.connectors[side].fetch(&entity.modules[side], &ids, &fields).await?;
+        let mut current: BTreeMap<_, _> =
+            page.records.into_iter().map(|record| (record.id.clone(), record)).collect();
         let (mut ready, mut moved) = (Vec::new(), Vec::new());
         for op in ops {
             let Some(id) = target(op) else { continue };
@@ -282,10 +306,19 @@ impl<'a> Applier<'a> {
         Ok(ready)
     }
 
-    fn ready_change<'p>(&self, entity: &Entity, side: Side, op: &'p Op, record: RemoteRecord) -> Ready<'p> {
+    fn ready_change<'p>(
+        &self,
+        entity: &Entity,
+        side: Side,
+        op: &'p Op,
+        record: RemoteRecord,
+    ) -> Ready<'p> {
         let (values, remote) = match &op.kind {
             OpKind::Update { changes, .. } => {
-                let after = changes.iter().map(|(field, change)| (field.clone(), change.after.clone())).collect();
+                let after = changes
+                    .iter()
+                    .map(|(field, change)| (field.clone(), change.after.clone()))
+                    .collect();
                 let values = self.resolve(after);
                 let remote = denormalize(entity, side, &values);
                 (values, remote)
@@ -351,11 +384,13 @@ impl<'a> Applier<'a> {
                     connector.create(module, &rows).await
                 }
                 Kind::Update | Kind::Archive => {
-                    let rows: Vec<_> = rows.iter().filter_map(|row| update_row(row, conditional)).collect();
+                    let rows: Vec<_> =
+                        rows.iter().filter_map(|row| update_row(row, conditional)).collect();
                     connector.update(module, &rows).await
                 }
                 Kind::Delete => {
-                    let ids: Vec<_> = rows.iter().filter_map(|row| target(row.op)).cloned().collect();
+                    let ids: Vec<_> =
+                        rows.iter().filter_map(|row| target(row.op)).cloned().collect();
                     connector.delete(module, &ids).await
                 }
             }
@@ -365,7 +400,13 @@ impl<'a> Applier<'a> {
         answers.into_iter().flatten().collect()
     }
 
-    fn endings(&self, entity: &Entity, side: Side, ready: &[Ready<'_>], results: &[RowResult]) -> Vec<Commit> {
+    fn endings(
+        &self,
+        entity: &Entity,
+        side: Side,
+        ready: &[Ready<'_>],
+        results: &[RowResult],
+    ) -> Vec<Commit> {
         let endings = ready.iter().zip(results).map(|(ready, result)| Commit {
             intent: Some(ready.intent.id.clone()),
             op: ready.op.clone(),
@@ -385,13 +426,18 @@ impl<'a> Applier<'a> {
             (None, _) => Some(predicted(entity, side, ready, written)),
         };
         if let OpKind::Create { .. } = &ready.op.kind {
-            let mut created = self.created.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut created =
+                self.created.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             created.insert(ready.op.link.clone(), written.id.clone());
         }
-        let stored = |field: &FieldName| observed.as_ref().and_then(|observed| observed.fields.get(field));
+        let stored =
+            |field: &FieldName| observed.as_ref().and_then(|observed| observed.fields.get(field));
         let written_fields = ready.values.iter().filter_map(|(field, intended)| {
             if let Some(halfway) = halfway(ready.op, field) {
-                return Some((field.clone(), (Pair::from_side(side, halfway.before.clone(), halfway.source.clone()), true)));
+                return Some((
+                    field.clone(),
+                    (Pair::from_side(side, halfway.before.clone(), halfway.source.clone()), true),
+                ));
             }
             let source = source_value(ready.op, field)?;
             let kept = stored(field).unwrap_or(intended);
@@ -426,17 +472,25 @@ impl<'a> Applier<'a> {
         };
         let later = self.run.settings.quarantine_retry;
         match &error.kind {
-            ErrorKind::Duplicate { field, existing } => match adopted(entity, ready, field, existing) {
-                Some(ending) => ending,
-                None => refused(Code::UniqueClash, canonical(entity, ready.intent.side, field), later),
-            },
+            ErrorKind::Duplicate { field, existing } => {
+                match adopted(entity, ready, field, existing) {
+                    Some(ending) => ending,
+                    None => refused(
+                        Code::UniqueClash,
+                        canonical(entity, ready.intent.side, field),
+                        later,
+                    ),
+                }
+            }
             ErrorKind::Invalid { field, .. } => {
                 refused(Code::Quarantined, canonical(entity, ready.intent.side, field), later)
             }
             ErrorKind::Locked(_) => refused(Code::Locked, None, TimeDelta::hours(1)),
             ErrorKind::Forbidden(_) => refused(Code::Forbidden, None, later),
             ErrorKind::UnknownName(_) => refused(Code::MetadataDrift, None, later),
-            ErrorKind::Refused(_) | ErrorKind::Undecodable(_) => refused(Code::Quarantined, None, later),
+            ErrorKind::Refused(_) | ErrorKind::Undecodable(_) => {
+                refused(Code::Quarantined, None, later)
+            }
             ErrorKind::ReplyLost(_) => Ending::InDoubt,
             ErrorKind::Gone | ErrorKind::Stale => Ending::Dropped { dirty: true },
             ErrorKind::RateLimited { .. }
@@ -450,7 +504,14 @@ impl<'a> Applier<'a> {
         }
     }
 
-    fn tally(&self, kind: Kind, side: Side, ready: &[Ready<'_>], results: &[RowResult], tally: &mut Tally) {
+    fn tally(
+        &self,
+        kind: Kind,
+        side: Side,
+        ready: &[Ready<'_>],
+        results: &[RowResult],
+        tally: &mut Tally,
+    ) {
         for (ready, result) in ready.iter().zip(results) {
             match result {
                 Ok(_) => {
@@ -460,7 +521,9 @@ impl<'a> Applier<'a> {
                         Kind::Delete | Kind::Archive => &mut tally.deleted,
                     };
                     counter[side] += 1;
-                    tally.touched.insert((ready.op.entity.clone(), SubjectKey::Link(ready.op.link.clone())));
+                    tally
+                        .touched
+                        .insert((ready.op.entity.clone(), SubjectKey::Link(ready.op.link.clone())));
                 }
                 Err(error) => match error.recovery() {
                     Recovery::Reread => tally.in_doubt += 1,
@@ -491,18 +554,27 @@ impl<'a> Applier<'a> {
     ) -> Result<(), ServiceError> {
         let observer = Observer::new(self.run, self.store, entity, side);
         let connector = self.run.route.connectors[side].as_ref();
-        let done: Vec<_> = ready.iter().zip(results).filter_map(|(ready, result)| Some((ready, result.as_ref().ok()?))).collect();
+        let done: Vec<_> = ready
+            .iter()
+            .zip(results)
+            .filter_map(|(ready, result)| Some((ready, result.as_ref().ok()?)))
+            .collect();
         let unread: Vec<_> = done
             .iter()
-            .filter(|(ready, written)| written.stored.is_none() && !matches!(ready.op.kind, OpKind::Delete { .. }))
+            .filter(|(ready, written)| {
+                written.stored.is_none() && !matches!(ready.op.kind, OpKind::Delete { .. })
+            })
             .map(|(_, written)| written.id.clone())
             .collect();
-        let mut records: Vec<_> = done.iter().filter_map(|(_, written)| written.stored.clone()).collect();
+        let mut records: Vec<_> =
+            done.iter().filter_map(|(_, written)| written.stored.clone()).collect();
         let fields = entity.remote_fields(side);
         let batch = connector.capabilities(&entity.modules[side]).fetch_batch.max(1);
         for ids in unread.chunks(batch) {
             // The writes are committed with what was sent: a failed read-back leaves nothing undone.
-            let Ok(page) = connector.fetch(&entity.modules[side], ids, &fields).await else { continue };
+            let Ok(page) = connector.fetch(&entity.modules[side], ids, &fields).await else {
+                continue;
+            };
             records.extend(page.records);
         }
         let page = Page { records, received_at: self.run.now(), ..Page::default() };
@@ -525,16 +597,32 @@ impl<'a> Applier<'a> {
     }
 
     /// `SERVER_REWRITE`: baseline := (source, read-back), pinned, reported, neither retried nor sent back.
-    async fn pin_rewrites(&self, entity: &Entity, side: Side, rewrites: Vec<Rewrite>) -> Result<(), ServiceError> {
+    async fn pin_rewrites(
+        &self,
+        entity: &Entity,
+        side: Side,
+        rewrites: Vec<Rewrite>,
+    ) -> Result<(), ServiceError> {
         if rewrites.is_empty() {
             return Ok(());
         }
         let (mut commits, mut rows) = (Vec::new(), Vec::new());
         for rewrite in rewrites {
             let kind = OpKind::Agree { fields: rewrite.fields.clone(), pinned: true };
-            let op = Op { entity: entity.name.clone(), link: rewrite.link.clone(), code: Code::ServerRewrite, kind, later: Vec::new() };
+            let op = Op {
+                entity: entity.name.clone(),
+                link: rewrite.link.clone(),
+                code: Code::ServerRewrite,
+                kind,
+                later: Vec::new(),
+            };
             commits.push(local_commit(&op));
-            rows.extend(rewrite.fields.iter().map(|(field, pair)| rewrite_row(entity, side, &rewrite, field, pair)));
+            rows.extend(
+                rewrite
+                    .fields
+                    .iter()
+                    .map(|(field, pair)| rewrite_row(entity, side, &rewrite, field, pair)),
+            );
         }
         self.store.commit(&self.run.id, &commits, self.run.now()).await?;
         self.store.settle(&entity.name, &[], &rows, &[], &self.run.id, self.run.now()).await?;
@@ -560,7 +648,8 @@ struct Rewrite {
 }
 
 fn rewritten(side: Side, done: &[(&Ready<'_>, &Written)], observed: &[Observed]) -> Vec<Rewrite> {
-    let by_id: BTreeMap<_, _> = observed.iter().map(|seen| (&seen.observation.key.id, &seen.observation)).collect();
+    let by_id: BTreeMap<_, _> =
+        observed.iter().map(|seen| (&seen.observation.key.id, &seen.observation)).collect();
     let mut rewrites = Vec::new();
     for (ready, written) in done {
         let Some(now) = by_id.get(&written.id) else { continue };
@@ -574,13 +663,23 @@ fn rewritten(side: Side, done: &[(&Ready<'_>, &Written)], observed: &[Observed])
             })
             .collect();
         if !fields.is_empty() {
-            rewrites.push(Rewrite { link: ready.op.link.clone(), record: written.id.clone(), fields });
+            rewrites.push(Rewrite {
+                link: ready.op.link.clone(),
+                record: written.id.clone(),
+                fields,
+            });
         }
     }
     rewrites
 }
 
-fn rewrite_row(entity: &Entity, side: Side, rewrite: &Rewrite, field: &FieldName, pair: &Pair<Value>) -> OpenRow {
+fn rewrite_row(
+    entity: &Entity,
+    side: Side,
+    rewrite: &Rewrite,
+    field: &FieldName,
+    pair: &Pair<Value>,
+) -> OpenRow {
     let identity = format!("{}|{}|{field}|{}", entity.name, rewrite.link, Code::ServerRewrite);
     let shown = serde_json::to_vec(pair).expect("values always serialize");
     OpenRow {
@@ -598,7 +697,9 @@ fn rewrite_row(entity: &Entity, side: Side, rewrite: &Rewrite, field: &FieldName
         winner: Some(side),
         policy: None,
         evidence: None,
-        message: format!("the {side} side stored another value than was sent; the difference is accepted until a side changes"),
+        message: format!(
+            "the {side} side stored another value than was sent; the difference is accepted until a side changes"
+        ),
         fingerprint: blake3::hash(&shown).to_hex()[..16].to_owned(),
         candidates: Vec::new(),
     }
@@ -645,7 +746,9 @@ fn adopted(entity: &Entity, ready: &Ready<'_>, field: &str, existing: &RecordId)
 
 fn local_commit(op: &Op) -> Commit {
     let baseline = match &op.kind {
-        OpKind::Link { agreed, .. } => agreed.iter().map(|(field, pair)| (field.clone(), (pair.clone(), false))).collect(),
+        OpKind::Link { agreed, .. } => {
+            agreed.iter().map(|(field, pair)| (field.clone(), (pair.clone(), false))).collect()
+        }
         OpKind::Agree { fields, pinned } => {
             fields.iter().map(|(field, pair)| (field.clone(), (pair.clone(), *pinned))).collect()
         }
@@ -670,9 +773,11 @@ fn local_commit(op: &Op) -> Commit {
 /// What an op is about: its link, or the record that still has none.
 fn subject(op: &Op) -> SubjectKey {
     match &op.kind {
-        OpKind::Create { side, source, .. } => {
-            SubjectKey::Record(RecordKey { entity: op.entity.clone(), side: side.other(), id: source.clone() })
-        }
+        OpKind::Create { side, source, .. } => SubjectKey::Record(RecordKey {
+            entity: op.entity.clone(),
+            side: side.other(),
+            id: source.clone(),
+        }),
         OpKind::Update { .. }
         | OpKind::Link { .. }
         | OpKind::Delete { .. }
@@ -741,7 +846,8 @@ pub(super) fn refused_payload(op: &Op, side: Side, field: Option<&FieldName>) ->
         | OpKind::Relate { .. }
         | OpKind::Revive { .. } => BTreeMap::new(),
     };
-    let one = field.and_then(|field| Some(BTreeMap::from([(field.clone(), values.get(field)?.clone())])));
+    let one =
+        field.and_then(|field| Some(BTreeMap::from([(field.clone(), values.get(field)?.clone())])));
     payload_fingerprint(side, one.as_ref().unwrap_or(&values))
 }
 
@@ -775,7 +881,9 @@ fn update_row(ready: &Ready<'_>, conditional: bool) -> Option<UpdateRow> {
 
 const fn target(op: &Op) -> Option<&RecordId> {
     match &op.kind {
-        OpKind::Update { id, .. } | OpKind::Delete { id, .. } | OpKind::Archive { id, .. } => Some(id),
+        OpKind::Update { id, .. } | OpKind::Delete { id, .. } | OpKind::Archive { id, .. } => {
+            Some(id)
+        }
         OpKind::Link { .. }
         | OpKind::Create { .. }
         | OpKind::Agree { .. }
@@ -791,7 +899,8 @@ fn canonical(entity: &Entity, side: Side, remote: &str) -> Option<FieldName> {
 }
 
 fn pause(tally: &mut Tally, side: Side, error: &ConnectorError) {
-    let exit = if error.recovery() == Recovery::Pause { Exit::Budget } else { Exit::SideUnavailable };
+    let exit =
+        if error.recovery() == Recovery::Pause { Exit::Budget } else { Exit::SideUnavailable };
     tally.paused[side] = Some(error.to_string());
     tally.paused_as[side] = Some(exit);
 }
@@ -811,7 +920,9 @@ fn groups(ops: &[Op]) -> Vec<Group<'_>> {
     for op in ops {
         let target = op.writes().zip(kind(op)).map(|(side, kind)| (kind, side));
         match groups.last_mut() {
-            Some(group) if *group.entity == op.entity && group.target == target => group.ops.push(op),
+            Some(group) if *group.entity == op.entity && group.target == target => {
+                group.ops.push(op)
+            }
             Some(_) | None => groups.push(Group { entity: &op.entity, target, ops: vec![op] }),
         }
     }
@@ -824,6 +935,9 @@ const fn kind(op: &Op) -> Option<Kind> {
         OpKind::Update { .. } => Some(Kind::Update),
         OpKind::Delete { .. } => Some(Kind::Delete),
         OpKind::Archive { .. } => Some(Kind::Archive),
-        OpKind::Link { .. } | OpKind::Agree { .. } | OpKind::Relate { .. } | OpKind::Revive { .. } => None,
+        OpKind::Link { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => None,
     }
 }

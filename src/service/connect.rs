@@ -12,11 +12,11 @@ use url::Url;
 use super::error::ServiceError;
 use crate::clock::Ambient;
 use crate::config::{self, Config, Connection, Lifetime, PipedriveSignIn, Shared};
+use crate::connectors::Connector;
 use crate::connectors::http::HttpSettings;
 use crate::connectors::memory::Memory;
 use crate::connectors::pipedrive::{self, Pipedrive};
 use crate::connectors::zoho::{self, OauthClient, Pinning, Zoho, region_hosts};
-use crate::connectors::Connector;
 use crate::store::Store;
 
 /// Under which name the store keeps a connection's metadata answers.
@@ -43,8 +43,14 @@ fn store_key(config: &Config) -> Result<Option<[u8; 32]>, ServiceError> {
     let Some(secret) = &config.store.key else { return Ok(None) };
     // A key that is not set is missed only by a command that seals or opens a token.
     let Ok(text) = secret.reveal() else { return Ok(None) };
-    let wrong = || ServiceError::Config("`store.key` is not 32 bytes in base64; `crmsync init` makes one".into());
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text.expose_secret().trim()).map_err(|_| wrong())?;
+    let wrong = || {
+        ServiceError::Config(
+            "`store.key` is not 32 bytes in base64; `crmsync init` makes one".into(),
+        )
+    };
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text.expose_secret().trim())
+        .map_err(|_| wrong())?;
     bytes.try_into().map(Some).map_err(|_| wrong())
 }
 
@@ -63,7 +69,8 @@ pub async fn connector(
     store: &Store,
     ambient: &Ambient,
 ) -> Result<Arc<dyn Connector>, ServiceError> {
-    let connection = config.connections.get(name).ok_or_else(|| unknown_connection(config, name))?;
+    let connection =
+        config.connections.get(name).ok_or_else(|| unknown_connection(config, name))?;
     match connection {
         Connection::Zoho(settings) => {
             let memory = memory(&settings.shared, store, name).await?;
@@ -89,14 +96,16 @@ pub fn oauth_client(name: &str, settings: &config::Zoho) -> Result<OauthClient, 
     let hosts = settings.region.and_then(|region| region_hosts(region.as_str()));
     let accounts = settings.accounts_url.as_deref().or(hosts.as_ref().map(|hosts| hosts.accounts));
     let accounts = accounts.ok_or_else(|| {
-        ServiceError::Config(format!("connection `{name}` needs `region` (us eu in au jp cn ca sa uk) or `accounts_url`"))
+        ServiceError::Config(format!(
+            "connection `{name}` needs `region` (us eu in au jp cn ca sa uk) or `accounts_url`"
+        ))
     })?;
     let pinned = settings.accounts_url.is_none() && settings.api_url.is_none();
     Ok(OauthClient {
         accounts_url: url(name, "accounts_url", accounts)?,
         client_id: settings.client_id.clone(),
         client_secret: reveal(&settings.client_secret)?.clone(),
-        pinning: if pinned { Pinning::Vendor } else { Pinning::Configured },
+        pinning: if pinned { Pinning::Vendor } else { Pinning::Any },
     })
 }
 
@@ -111,7 +120,8 @@ async fn zoho_settings(
         Some(token) => reveal(token)?.clone(),
         None => stored_refresh_token(name, store).await?,
     };
-    let defaults = zoho::Settings::new(name, oauth_client(name, settings)?, refresh_token, seed(ambient));
+    let defaults =
+        zoho::Settings::new(name, oauth_client(name, settings)?, refresh_token, seed(ambient));
     Ok(zoho::Settings {
         api_url: settings.api_url.as_deref().map(|text| url(name, "api_url", text)).transpose()?,
         api_version: settings.api_version.clone(),
@@ -127,7 +137,9 @@ async fn zoho_settings(
 
 async fn stored_refresh_token(name: &str, store: &Store) -> Result<SecretString, ServiceError> {
     store.load_secret(&refresh_token_name(name)).await?.ok_or_else(|| {
-        ServiceError::Config(format!("connection `{name}` is not signed in; run `crmsync connect {name}`"))
+        ServiceError::Config(format!(
+            "connection `{name}` is not signed in; run `crmsync connect {name}`"
+        ))
     })
 }
 
@@ -140,7 +152,8 @@ fn pipedrive_settings(
     let token = match &settings.sign_in {
         PipedriveSignIn::ApiToken(token) => reveal(token)?.clone(),
         PipedriveSignIn::OAuth { .. } => {
-            let text = format!("connection `{name}`: sign-in by OAuth is not built yet; use `api_token`");
+            let text =
+                format!("connection `{name}`: sign-in by OAuth is not built yet; use `api_token`");
             return Err(ServiceError::Config(text));
         }
     };
@@ -148,7 +161,9 @@ fn pipedrive_settings(
         (Some(text), _) => url(name, "api_url", text)?,
         (None, Some(company)) => url(name, "company", &format!("https://{company}.pipedrive.com"))?,
         (None, None) => {
-            return Err(ServiceError::Config(format!("connection `{name}` needs `company`, the `acme` of acme.pipedrive.com")));
+            return Err(ServiceError::Config(format!(
+                "connection `{name}` needs `company`, the `acme` of acme.pipedrive.com"
+            )));
         }
     };
     let defaults = pipedrive::Settings::at(name, address, token, seed(ambient));
@@ -191,7 +206,7 @@ async fn memory(shared: &Shared, store: &Store, name: &str) -> Result<Arc<Memory
     };
     let memory = Memory::new(lifetime);
     if let Some((kept, _)) = store.metadata(name, METADATA).await? {
-        memory.restore(&kept);
+        memory.restore(kept);
     }
     Ok(Arc::new(memory))
 }
@@ -214,8 +229,9 @@ pub async fn keep_metadata(
 
 /// A copy of the store for a dry run; it goes with the folder.
 pub(super) async fn copy_of(store: &Store) -> Result<(Store, TempDir), ServiceError> {
-    let folder = TempDir::new()
-        .map_err(|error| ServiceError::Config(format!("cannot make a temporary folder for the dry run: {error}")))?;
+    let folder = TempDir::new().map_err(|error| {
+        ServiceError::Config(format!("cannot make a temporary folder for the dry run: {error}"))
+    })?;
     let copy = store.copy_to(&folder.path().join("plan.db")).await?;
     Ok((copy, folder))
 }
@@ -225,10 +241,16 @@ fn reveal(secret: &config::Secret) -> Result<&SecretString, ServiceError> {
 }
 
 fn url(name: &str, key: &str, text: &str) -> Result<Url, ServiceError> {
-    Url::parse(text).map_err(|error| ServiceError::Config(format!("connections.{name}.{key}: `{text}` is no address: {error}")))
+    Url::parse(text).map_err(|error| {
+        ServiceError::Config(format!("connections.{name}.{key}: `{text}` is no address: {error}"))
+    })
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a checked share lies between 0 and 1")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a checked share lies between 0 and 1"
+)]
 fn percent(share: f64) -> u64 {
     (share * 100.0).round() as u64
 }
@@ -250,5 +272,9 @@ fn seed(ambient: &Ambient) -> u64 {
 
 fn unknown_connection(config: &Config, name: &str) -> ServiceError {
     let known: Vec<_> = config.connections.keys().map(String::as_str).collect();
-    ServiceError::Config(format!("there is no connection `{name}` in {}; it has: {}", config.file.display(), known.join(", ")))
+    ServiceError::Config(format!(
+        "there is no connection `{name}` in {}; it has: {}",
+        config.file.display(),
+        known.join(", ")
+    ))
 }

@@ -24,7 +24,9 @@ pub fn forecast(route: &OpenRoute, settings: &RunSettings, plan: &Plan) -> Pair<
     }
     let mut cost = Pair::<Cost>::default();
     for ((entity, side), writes) in writes {
-        let Some(entity) = route.entities.iter().find(|known| known.name == entity) else { continue };
+        let Some(entity) = route.entities.iter().find(|known| known.name == entity) else {
+            continue;
+        };
         let connector = route.connectors[side].as_ref();
         let capabilities = connector.capabilities(&entity.modules[side]);
         let conditional = capabilities.conditional_update
@@ -45,21 +47,41 @@ fn count(writes: &mut BTreeMap<(EntityName, Side), Writes>, op: &Op) {
         OpKind::Create { .. } => entry.creates += 1,
         OpKind::Update { .. } | OpKind::Archive { .. } => entry.updates += 1,
         OpKind::Delete { .. } => entry.deletes += 1,
-        OpKind::Link { .. } | OpKind::Agree { .. } | OpKind::Relate { .. } | OpKind::Revive { .. } => {}
+        OpKind::Link { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => {}
     }
 }
 
-fn of_writes(connector: &dyn Connector, capabilities: &Capabilities, writes: Writes, conditional: bool) -> Cost {
+fn of_writes(
+    connector: &dyn Connector,
+    capabilities: &Capabilities,
+    writes: Writes,
+    conditional: bool,
+) -> Cost {
     let mut cost = Cost::default();
     let update_batch = if conditional { 1 } else { capabilities.update_batch };
-    add(&mut cost, batches(connector, Operation::Create, writes.creates, capabilities.create_batch));
+    add(
+        &mut cost,
+        batches(connector, Operation::Create, writes.creates, capabilities.create_batch),
+    );
     add(&mut cost, batches(connector, Operation::Update, writes.updates, update_batch));
-    add(&mut cost, batches(connector, Operation::Delete, writes.deletes, capabilities.delete_batch));
+    add(
+        &mut cost,
+        batches(connector, Operation::Delete, writes.deletes, capabilities.delete_batch),
+    );
     let reread = writes.updates + writes.deletes;
     add(&mut cost, batches(connector, Operation::Fetch, reread, capabilities.fetch_batch));
     if !capabilities.writes_return_record {
-        add(&mut cost, batches(connector, Operation::Fetch, writes.creates, capabilities.fetch_batch));
-        add(&mut cost, batches(connector, Operation::Fetch, writes.updates, capabilities.fetch_batch));
+        add(
+            &mut cost,
+            batches(connector, Operation::Fetch, writes.creates, capabilities.fetch_batch),
+        );
+        add(
+            &mut cost,
+            batches(connector, Operation::Fetch, writes.updates, capabilities.fetch_batch),
+        );
     }
     cost
 }

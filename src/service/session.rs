@@ -10,8 +10,10 @@ use crmsync_core::model::{Pair, Plan, RouteName, Side};
 
 use super::error::ServiceError;
 use super::metadata::{Metadata, compile, modules, read_folder};
-use super::run::{LEASE, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, sync};
-use super::{connect, forecast, review};
+use super::run::{
+    LEASE, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, sync,
+};
+use super::{connect, forecast};
 use crate::clock::Ambient;
 use crate::config::Config;
 use crate::connectors::{Connector, Cost};
@@ -42,7 +44,11 @@ impl Session {
     ///
     /// # Errors
     /// What is wrong with store, connections or mapping files.
-    pub async fn open(config: &Config, name: &RouteName, ambient: &Ambient) -> Result<Self, ServiceError> {
+    pub async fn open(
+        config: &Config,
+        name: &RouteName,
+        ambient: &Ambient,
+    ) -> Result<Self, ServiceError> {
         let route = config.routes.get(name).ok_or_else(|| unknown_route(config, name))?;
         let store = connect::open_store(config).await?;
         let left = connect::connector(config, &route.sides.left, &store, ambient).await?;
@@ -69,16 +75,18 @@ impl Session {
             guards: config.guards.clone(),
             ..RunSettings::default()
         };
-        let session = Self { store, route, settings, ambient: ambient.clone(), warnings: compiled.warnings };
-        session.keep_metadata().await?;
-        Ok(session)
+        Ok(Self { store, route, settings, ambient: ambient.clone(), warnings: compiled.warnings })
     }
 
     /// Plans and applies in one go.
     ///
     /// # Errors
     /// What ended the run early.
-    pub async fn sync(&self, options: &RunOptions, progress: &dyn Progress) -> Result<RunReport, ServiceError> {
+    pub async fn sync(
+        &self,
+        options: &RunOptions,
+        progress: &dyn Progress,
+    ) -> Result<RunReport, ServiceError> {
         let now = self.ambient.clock.now();
         let store = self.store.lock(&self.route.name, &self.ambient.holder, now, LEASE).await?;
         let run = self.context(options, progress);
@@ -94,15 +102,20 @@ impl Session {
     ///
     /// # Errors
     /// What ended planning early.
-    pub async fn plan(&self, options: &RunOptions, progress: &dyn Progress) -> Result<PlanOutcome, ServiceError> {
+    pub async fn plan(
+        &self,
+        options: &RunOptions,
+        progress: &dyn Progress,
+    ) -> Result<PlanOutcome, ServiceError> {
         let (copy, _folder) = connect::copy_of(&self.store).await?;
         let now = self.ambient.clock.now();
-        let store = copy.lock(&self.route.name, &self.ambient.holder, now, Duration::from_secs(24 * 60 * 60)).await?;
+        let store = copy
+            .lock(&self.route.name, &self.ambient.holder, now, Duration::from_secs(24 * 60 * 60))
+            .await?;
         let run = self.context(options, progress);
         let before = self.spent();
         let plan = super::run::dry_run(&run, &store).await?;
         let after = self.spent();
-        self.keep_metadata().await?;
         let forecast = forecast::forecast(&self.route, &self.settings, &plan);
         let spent = Pair::new(Side::Left, Side::Right).map(|side| Cost {
             calls: after[side].calls - before[side].calls,
@@ -111,22 +124,19 @@ impl Session {
         Ok(PlanOutcome { plan, forecast, spent })
     }
 
-    /// Takes back what a run wrote, where nobody edited since: semantics §16.
+    /// Ends all connections to the store, and leaves it in one file.
     ///
     /// # Errors
-    /// What ended it early.
-    pub async fn undo(&self, undone: &str, options: &RunOptions, progress: &dyn Progress) -> Result<RunReport, ServiceError> {
-        let now = self.ambient.clock.now();
-        let store = self.store.lock(&self.route.name, &self.ambient.holder, now, LEASE).await?;
-        let run = self.context(options, progress);
-        let report = review::undo(&run, &store, undone).await;
-        let released = store.release().await;
-        let report = report?;
-        released?;
-        Ok(report)
+    /// What the store says.
+    pub async fn close(self) -> Result<(), ServiceError> {
+        Ok(self.store.close().await?)
     }
 
-    fn context<'a>(&'a self, options: &'a RunOptions, progress: &'a dyn Progress) -> RunContext<'a> {
+    fn context<'a>(
+        &'a self,
+        options: &'a RunOptions,
+        progress: &'a dyn Progress,
+    ) -> RunContext<'a> {
         RunContext {
             id: self.ambient.ids.next(),
             route: &self.route,
@@ -145,7 +155,13 @@ impl Session {
     async fn keep_metadata(&self) -> Result<(), ServiceError> {
         for side in Side::BOTH {
             let connector = self.route.connectors[side].as_ref();
-            connect::keep_metadata(&self.store, &self.route.connections[side], connector, &self.ambient).await?;
+            connect::keep_metadata(
+                &self.store,
+                &self.route.connections[side],
+                connector,
+                &self.ambient,
+            )
+            .await?;
         }
         Ok(())
     }
@@ -153,7 +169,11 @@ impl Session {
 
 fn unknown_route(config: &Config, name: &RouteName) -> ServiceError {
     let known: Vec<_> = config.routes.keys().map(RouteName::as_str).collect();
-    ServiceError::Config(format!("there is no route `{name}` in {}; it has: {}", config.file.display(), known.join(", ")))
+    ServiceError::Config(format!(
+        "there is no route `{name}` in {}; it has: {}",
+        config.file.display(),
+        known.join(", ")
+    ))
 }
 
 /// Where a route's mapping files are, for messages.

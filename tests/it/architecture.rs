@@ -22,7 +22,10 @@ fn given_the_source_when_its_use_lines_are_read_then_no_room_knows_one_it_may_no
             let text = std::fs::read_to_string(&file).unwrap();
             for other in forbidden {
                 if names(&text, other) {
-                    broken.push(format!("{} names crate::{other}", file.strip_prefix(root).unwrap().display()));
+                    broken.push(format!(
+                        "{} names crate::{other}",
+                        file.strip_prefix(root).unwrap().display()
+                    ));
                 }
             }
         }

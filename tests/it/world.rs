@@ -79,7 +79,10 @@ impl World {
     }
 
     pub(crate) async fn plan(&self) -> PlanOutcome {
-        self.open().await.plan(&RunOptions::default(), &Silent).await.unwrap()
+        let session = self.open().await;
+        let outcome = session.plan(&RunOptions::default(), &Silent).await.unwrap();
+        session.close().await.unwrap();
+        outcome
     }
 
     /// Runs until nothing is written any more; answers how many runs wrote.
@@ -121,7 +124,8 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            let unused = self.sandbox.zoho.faults().unused() + self.sandbox.pipedrive.faults().unused();
+            let unused =
+                self.sandbox.zoho.faults().unused() + self.sandbox.pipedrive.faults().unused();
             assert_eq!(unused, 0, "a scripted fault was not met");
         }
     }

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use crmsync_core::model::ModuleName;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -141,6 +143,22 @@ pub(super) fn module_scope(module: &str, operation: &str) -> String {
     format!("ZohoCRM.modules.{group}.{operation}")
 }
 
+/// An access token as kept from one process to the next.
+#[derive(Clone, Debug)]
+pub struct StoredToken {
+    pub access: SecretString,
+    pub api_domain: Url,
+    pub expires_at: DateTime<Utc>,
+}
+
+/// Keeps the access token of a connection between processes: Zoho makes ten in ten minutes, and a person may
+/// well run eleven commands in that time.
+#[async_trait]
+pub trait TokenStore: Send + Sync {
+    async fn load(&self) -> Option<StoredToken>;
+    async fn save(&self, token: StoredToken);
+}
+
 /// An access token and where it is good.
 #[derive(Clone)]
 pub(super) struct Token {
@@ -156,6 +174,7 @@ pub(super) struct Tokens {
     client: OauthClient,
     refresh_token: SecretString,
     api_url: Option<Url>,
+    store: Option<Arc<dyn TokenStore>>,
     held: Mutex<Option<Token>>,
 }
 
@@ -170,12 +189,16 @@ impl Tokens {
         client: OauthClient,
         refresh_token: SecretString,
         api_url: Option<Url>,
+        store: Option<Arc<dyn TokenStore>>,
     ) -> Self {
-        Self { client, refresh_token, api_url, held: Mutex::new(None) }
+        Self { client, refresh_token, api_url, store, held: Mutex::new(None) }
     }
 
     pub(super) async fn current(&self, http: &Arc<Http>) -> Result<Token, ErrorKind> {
         let mut held = self.held.lock().await;
+        if held.is_none() {
+            *held = self.stored(http.clock().now()).await;
+        }
         match held.as_ref() {
             Some(token) if Instant::now() < token.renew_at => Ok(token.clone()),
             Some(_) | None => self.renew(http, &mut held).await,
@@ -189,6 +212,16 @@ impl Tokens {
             Some(token) if token.generation > refused => Ok(token.clone()),
             Some(_) | None => self.renew(http, &mut held).await,
         }
+    }
+
+    /// The token that another process left, if it is good for a while.
+    async fn stored(&self, now: DateTime<Utc>) -> Option<Token> {
+        let stored = self.store.as_ref()?.load().await?;
+        hosts::check(&stored.api_domain, self.client.pinning).ok()?;
+        let left = (stored.expires_at - now).to_std().ok()?.checked_sub(EARLY)?;
+        let api = self.api_url.clone().unwrap_or(stored.api_domain);
+        let renew_at = Instant::now() + left;
+        Some(Token { access: stored.access, api, generation: 1, renew_at })
     }
 
     async fn renew(&self, http: &Arc<Http>, held: &mut Option<Token>) -> Result<Token, ErrorKind> {
@@ -209,6 +242,11 @@ impl Tokens {
             generation: held.as_ref().map_or(1, |token| token.generation + 1),
             renew_at: Instant::now() + lifetime(&answer).saturating_sub(EARLY),
         };
+        if let Some(store) = &self.store {
+            let expires_at = http.clock().now() + lifetime(&answer);
+            let (access, api_domain) = (token.access.clone(), token.api.clone());
+            store.save(StoredToken { access, api_domain, expires_at }).await;
+        }
         tracing::debug!(generation = token.generation, "access token renewed");
         *held = Some(token.clone());
         Ok(token)

@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use reqwest::{Method, StatusCode};
 use secrecy::ExposeSecret as _;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value as Json;
 use url::Url;
 
@@ -193,8 +193,18 @@ impl Client {
         if is_spent {
             return Verdict::Refused(ErrorKind::BudgetExhausted { resets_at: None });
         }
-        judge_by_status(answer)
+        let verdict = judge_by_status(answer);
+        if verdict == Verdict::Accept && !is_whole(answer) {
+            let status = answer.status.as_u16();
+            return Verdict::Broken(format!("JSON that breaks off, status {status}"));
+        }
+        verdict
     }
+}
+
+/// Whether the body is JSON to its end: one that was cut within its announced length shows only here.
+fn is_whole(answer: &Answer) -> bool {
+    answer.body.is_empty() || serde_json::from_slice::<IgnoredAny>(&answer.body).is_ok()
 }
 
 /// 429 has one code for bursts and for the day; only the message tells them apart.

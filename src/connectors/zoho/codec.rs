@@ -286,7 +286,8 @@ fn tags(json: &Json) -> Option<Value> {
     names.map(Value::set)
 }
 
-fn reference_id(json: &Json) -> Option<String> {
+/// The ID in a lookup, or a bare one.
+pub(super) fn reference_id(json: &Json) -> Option<String> {
     json.get("id").and_then(id_text).or_else(|| id_text(json))
 }
 

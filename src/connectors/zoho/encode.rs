@@ -122,7 +122,9 @@ pub(super) fn encode_value(
         (_, Value::Empty) => Ok(Json::Null),
         (Shape::Text(_) | Shape::RichText, Value::Text(text)) => Ok(text.as_str().into()),
         (Shape::Number(_), Value::Number(number)) => json_number(*number),
-        (Shape::BigInt, Value::Number(number)) => Ok(number.normalize().to_string().into()),
+        (Shape::BigInt, Value::Number(number)) if number.is_integer() => {
+            Ok(number.normalize().to_string().into())
+        }
         (Shape::Bool, Value::Bool(flag)) => Ok((*flag).into()),
         (Shape::Date, Value::Date(date)) => Ok(date.to_string().into()),
         (Shape::Timestamp, Value::Timestamp(at)) => Ok(zoho_time(*at).into()),

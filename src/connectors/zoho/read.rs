@@ -1,106 +1,25 @@
 //! Reading records: pages, records by id, one record, the deleted feed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use crmsync_core::model::{ModuleName, RecordId, RemoteField, RemoteRecord};
 use futures_util::future::try_join_all;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use super::Zoho;
 use super::auth::module_scope;
 use super::client::{Call, Reply};
-use super::codec::{Decoded, Depth, Naming, RICH_TEXT_CUT, Shape, decode_row};
+use super::codec::{Decoded, Depth, Shape, decode_row};
 use super::encode::zoho_time;
 use super::schema::Metadata;
+use super::slices::{Slices, merge, tokens};
+use super::whole::Row;
 use super::wire::{Rows, id_text};
 use crate::connectors::pacing::Weight;
 use crate::connectors::{
     DeletedPage, DeletedRow, ErrorKind, ListRequest, Order, Page, PageKey, Probe, Undecodable,
 };
-
-/// Fields that one list call may name.
-///
-/// Source: Zoho CRM API v8, "Get Records".
-const MAX_FIELDS: usize = 50;
-
-/// Where a scan goes on: one token a slice of fields, `None` for a slice that has ended.
-#[derive(Debug, Serialize, Deserialize)]
-struct ScanKey {
-    tokens: Vec<Option<String>>,
-}
-
-/// The fields of one read, cut into calls.
-struct Slices {
-    slices: Vec<Vec<String>>,
-    has_conversion: bool,
-}
-
-impl Slices {
-    /// `Modified_Time` is in every slice: rows that differ in it were changed between two calls.
-    fn of(module: &ModuleName, metadata: &Metadata, fields: &[RemoteField]) -> Self {
-        let mut names = BTreeSet::new();
-        for field in fields {
-            match metadata.forms.get(field.base()).map(|form| &form.shape) {
-                None | Some(Shape::Unsupported | Shape::Id) => {}
-                Some(Shape::Polymorphic(Naming::Beside)) => {
-                    names.extend([field.base(), "$se_module"]);
-                }
-                Some(_) => {
-                    names.insert(field.base());
-                }
-            }
-        }
-        let has_conversion = module.as_str() == "Leads";
-        let mut always = vec!["Modified_Time".to_owned()];
-        always.extend(has_conversion.then(|| "Converted__s".to_owned()));
-        let own: Vec<&str> =
-            names.into_iter().filter(|name| !always.iter().any(|other| other == name)).collect();
-        let slice = |own: &[&str]| {
-            let own = own.iter().map(|name| (*name).to_owned());
-            always.iter().cloned().chain(own).collect::<Vec<_>>()
-        };
-        let slices: Vec<_> = own.chunks(MAX_FIELDS - always.len()).map(slice).collect();
-        let slices = if slices.is_empty() { vec![always] } else { slices };
-        Self { slices, has_conversion }
-    }
-}
-
-/// Rows of all slices, put together by id.
-#[derive(Default)]
-struct Merged {
-    /// In the order of the first slice.
-    rows: Vec<Json>,
-    undecodable: Vec<Undecodable>,
-}
-
-/// A row, and whether its rich text may be cut.
-struct Row {
-    json: Json,
-    depth: Depth,
-}
-
-impl Row {
-    fn cut(json: Json) -> Self {
-        Self { json, depth: Depth::List }
-    }
-
-    /// Takes the named texts over, when all of them are there.
-    fn take(&mut self, names: &[&str], full: &Json) {
-        if names.iter().all(|name| full.get(name).is_some()) {
-            for name in names {
-                self.json[*name] = full[*name].clone();
-            }
-            self.depth = Depth::Whole;
-        }
-    }
-}
-
-fn may_be_cut(row: &Json, name: &str) -> bool {
-    let text = row.get(name).and_then(Json::as_str);
-    text.is_some_and(|text| text.chars().count() >= RICH_TEXT_CUT)
-}
 
 impl Zoho {
     pub(super) async fn read_list(&self, request: &ListRequest<'_>) -> Result<Page, ErrorKind> {
@@ -117,8 +36,10 @@ impl Zoho {
         let mut page = self.page_of(&replies);
         page.next = next;
         page.undecodable = merged.undecodable;
-        for row in &merged.rows {
-            place(&mut page, &metadata, request.fields, row);
+        let mut rows: Vec<Row> = merged.rows.into_iter().map(Row::cut).collect();
+        self.tell_modules(&metadata, request.fields, &mut rows).await?;
+        for row in &rows {
+            place(&mut page, &metadata, request.fields, &row.json);
         }
         Ok(page)
     }
@@ -188,6 +109,7 @@ impl Zoho {
         let alive = merged.rows.into_iter().filter(|row| !is_converted(row));
         let mut rows: Vec<Row> = alive.map(Row::cut).collect();
         self.complete_rich_text(module, &metadata, fields, &mut rows).await?;
+        self.tell_modules(&metadata, fields, &mut rows).await?;
         for row in rows {
             self.place_whole(&mut page, module, &metadata, fields, row).await?;
         }
@@ -246,44 +168,6 @@ impl Zoho {
         }))
     }
 
-    /// Replaces rich text that may be cut by what the call made for it answers, one call for all rows.
-    ///
-    /// Source: Zoho CRM API v8, "Get Rich Text Records".
-    async fn complete_rich_text(
-        &self,
-        module: &ModuleName,
-        metadata: &Metadata,
-        fields: &[RemoteField],
-        rows: &mut [Row],
-    ) -> Result<(), ErrorKind> {
-        let is_rich = |name: &&str| {
-            metadata.forms.get(*name).is_some_and(|form| form.shape == Shape::RichText)
-        };
-        let rich: BTreeSet<&str> = fields.iter().map(RemoteField::base).filter(is_rich).collect();
-        let is_cut = |row: &&Row| rich.iter().any(|name| may_be_cut(&row.json, name));
-        let ids: Vec<String> = rows
-            .iter()
-            .filter(is_cut)
-            .filter_map(|row| row.json.get("id").and_then(id_text))
-            .collect();
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<&str> = rich.iter().copied().collect();
-        let scope = module_scope(module.as_str(), "READ");
-        let call = Call::get(&[module.as_str(), "actions", "fetch_full_data"], scope)
-            .query("ids", ids.join(","))
-            .query("fields", names.join(","));
-        let full = self.client.call(&call).await?.decode::<Rows>()?;
-        for full in full.into_iter().flat_map(|rows| rows.data) {
-            let same = |row: &&mut Row| row.json.get("id") == full.get("id");
-            if let Some(row) = rows.iter_mut().find(same) {
-                row.take(&names, &full);
-            }
-        }
-        Ok(())
-    }
-
     pub(super) async fn find_out(
         &self,
         module: &ModuleName,
@@ -338,72 +222,6 @@ fn deleted_row(row: &Json) -> Result<DeletedRow, ErrorKind> {
     Ok(DeletedRow { id: RecordId::new(id), at: at.map(|at| at.to_utc()) })
 }
 
-fn tokens(page: Option<&PageKey>, slices: usize) -> Result<Vec<Option<String>>, ErrorKind> {
-    let Some(key) = page else { return Ok(vec![None; slices]) };
-    let key: ScanKey = serde_json::from_str(&key.0).map_err(|_| ErrorKind::PageExpired)?;
-    // The mapping grew or shrank: the old tokens are bound to other fields.
-    if key.tokens.len() == slices { Ok(key.tokens) } else { Err(ErrorKind::PageExpired) }
-}
-
-/// Puts the slices of one page together. Rows that not all slices show alike are to be read by id.
-fn merge(replies: &[Option<Reply>]) -> Result<(Merged, Option<PageKey>), ErrorKind> {
-    let mut pages = Vec::new();
-    let mut tokens = Vec::new();
-    for reply in replies {
-        let rows = reply.as_ref().map(Reply::decode::<Rows>).transpose()?.flatten();
-        let (data, info) = rows.map(|rows| (rows.data, rows.info)).unwrap_or_default();
-        if info.more_records && info.next_page_token.is_none() && replies_page(reply.as_ref()) {
-            let reason = "more records are told of, and no page token";
-            return Err(ErrorKind::Undecodable(reason.into()));
-        }
-        tokens.push(info.next_page_token.filter(|_| info.more_records));
-        pages.push(data);
-    }
-    let next = tokens.iter().any(Option::is_some).then_some(ScanKey { tokens });
-    let next = next.map(|key| serde_json::to_string(&key).map(PageKey)).transpose();
-    let next = next.map_err(|error| ErrorKind::Undecodable(error.to_string()))?;
-    Ok((merge_rows(pages), next))
-}
-
-fn replies_page(reply: Option<&Reply>) -> bool {
-    reply.is_some_and(|reply| !reply.body.is_null())
-}
-
-fn merge_rows(mut pages: Vec<Vec<Json>>) -> Merged {
-    if pages.len() == 1 {
-        return Merged { rows: pages.remove(0), undecodable: Vec::new() };
-    }
-    let mut by_id: BTreeMap<String, (usize, Map<String, Json>)> = BTreeMap::new();
-    let (mut order, mut merged) = (Vec::new(), Merged::default());
-    let mut torn = BTreeSet::new();
-    let count = pages.len();
-    for row in pages.into_iter().flatten() {
-        let Json::Object(row) = row else { continue };
-        let Some(id) = row.get("id").and_then(id_text) else { continue };
-        if !by_id.contains_key(&id) {
-            order.push(id.clone());
-        }
-        let (seen, whole) = by_id.entry(id.clone()).or_default();
-        if *seen > 0 && whole.get("Modified_Time") != row.get("Modified_Time") {
-            torn.insert(id);
-        }
-        *seen += 1;
-        whole.extend(row);
-    }
-    for id in order {
-        match by_id.remove(&id) {
-            Some((seen, row)) if seen == count && !torn.contains(&id) => {
-                merged.rows.push(Json::Object(row));
-            }
-            Some(_) | None => merged.undecodable.push(Undecodable {
-                id: Some(RecordId::new(id)),
-                reason: "changed between two calls for its fields".into(),
-            }),
-        }
-    }
-    merged
-}
-
 fn place(page: &mut Page, metadata: &Metadata, fields: &[RemoteField], row: &Json) {
     let id = row.get("id").and_then(id_text).map(RecordId::new);
     let unread = |reason: String| Undecodable { id, reason };
@@ -445,35 +263,5 @@ fn conversion(row: &Json) -> Probe {
         at: at.map(|at| at.to_utc()),
         merged_into: None,
         converted_to: target.map(RecordId::new),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn given_two_slices_when_a_row_changed_between_them_then_it_is_read_again_and_not_mixed() {
-        let row = |id: &str, time: &str, field: &str| json!({ "id": id, "Modified_Time": time, field: "x" });
-        let first = vec![row("1", "t1", "A"), row("2", "t1", "A"), row("3", "t1", "A")];
-        let second = vec![row("1", "t1", "B"), row("2", "t2", "B"), row("4", "t1", "B")];
-
-        let merged = merge_rows(vec![first, second]);
-
-        assert_eq!(merged.rows.len(), 1);
-        assert_eq!(merged.rows[0]["A"], merged.rows[0]["B"]);
-        let torn: Vec<_> = merged.undecodable.iter().map(|row| row.id.clone().unwrap()).collect();
-        assert_eq!(torn, ["2", "3", "4"].map(RecordId::from));
-    }
-
-    #[test]
-    fn given_a_page_key_of_other_fields_when_used_then_the_scan_starts_again() {
-        let key = PageKey(r#"{"tokens":["a",null]}"#.into());
-
-        assert_eq!(tokens(Some(&key), 2), Ok(vec![Some("a".to_owned()), None]));
-        assert_eq!(tokens(Some(&key), 1), Err(ErrorKind::PageExpired));
-        assert_eq!(tokens(Some(&PageKey("?".into())), 1), Err(ErrorKind::PageExpired));
     }
 }

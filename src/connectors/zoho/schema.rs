@@ -22,7 +22,11 @@ pub(super) struct Metadata {
 
 /// Metadata read so far.
 #[derive(Default)]
-pub(super) struct Cache(Mutex<Kept>);
+pub(super) struct Cache {
+    kept: Mutex<Kept>,
+    /// Held while metadata is read, so that calls that need it together read it once.
+    reading: tokio::sync::Mutex<()>,
+}
 
 #[derive(Default)]
 struct Kept {
@@ -47,7 +51,7 @@ impl Cache {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,20 +62,25 @@ const USERS_SCOPE: &str = "ZohoCRM.users.READ";
 impl Zoho {
     /// The module's metadata, from the cache while it is fresh.
     pub(super) async fn metadata(&self, module: &ModuleName) -> Result<Arc<Metadata>, ErrorKind> {
-        let now = self.client.http.clock().now();
-        let kept = self.cache.kept().modules.get(module).cloned();
-        if let Some((_, metadata)) = kept.filter(|(at, _)| self.is_fresh(*at, now)) {
+        if let Some(metadata) = self.kept_metadata(module) {
             return Ok(metadata);
         }
+        let _reading = self.cache.reading.lock().await;
+        if let Some(metadata) = self.kept_metadata(module) {
+            return Ok(metadata);
+        }
+        let now = self.client.http.clock().now();
         let metadata = Arc::new(self.read_metadata(module).await?);
         self.cache.kept().modules.insert(module.clone(), (now, Arc::clone(&metadata)));
         Ok(metadata)
     }
 
-    fn is_fresh(&self, at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-        self.settings
-            .metadata_cache
-            .is_none_or(|most| (now - at).to_std().is_ok_and(|age| age < most))
+    fn kept_metadata(&self, module: &ModuleName) -> Option<Arc<Metadata>> {
+        let (read_at, metadata) = self.cache.kept().modules.get(module).cloned()?;
+        let age = self.client.http.clock().now() - read_at;
+        let most = self.settings.metadata_cache;
+        let is_fresh = most.is_none_or(|most| age.to_std().is_ok_and(|age| age < most));
+        is_fresh.then_some(metadata)
     }
 
     async fn read_metadata(&self, module: &ModuleName) -> Result<Metadata, ErrorKind> {

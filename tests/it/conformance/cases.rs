@@ -369,3 +369,77 @@ pub(crate) async fn given_calls_when_counted_then_the_side_counts_as_many(world:
     assert_eq!(spent.calls, world.traffic().calls());
     assert_eq!(spent.units, world.traffic().cost());
 }
+
+/// Everything that can happen to a write between two machines.
+fn weather() -> Vec<Fault> {
+    vec![
+        Fault::Refused,
+        Fault::ReplyLost,
+        Fault::Truncated,
+        Fault::rate_limited(),
+        Fault::html(502),
+        Fault::EffectThenStatus { status: 504 },
+    ]
+}
+
+pub(crate) async fn given_bad_weather_when_created_then_every_outcome_told_is_true(
+    world: &dyn World,
+) {
+    let mut told = Vec::new();
+    for seed in 0..40 {
+        let name = format!("Person {seed:02}");
+        world.faults().weather(seed + 1, 400, weather());
+        let rows = [row(world, &name)];
+        told.push((name, world.connector().create(&world.module(), &rows).await.remove(0)));
+    }
+    world.faults().clear();
+
+    let stored = world.names();
+    for (name, outcome) in &told {
+        let count = stored.iter().filter(|stored| *stored == name).count();
+        match outcome {
+            Ok(written) => {
+                assert_eq!(count, 1, "{name}");
+                let record = fetch_one(world, &written.id).await;
+                assert_eq!(&record.fields[&world.name()].to_string(), name);
+            }
+            Err(_) if is_in_doubt(outcome) => assert!(count <= 1, "{name}"),
+            Err(error) => assert_eq!(count, 0, "{name}: {error}"),
+        }
+    }
+    assert!(told.iter().any(|(_, outcome)| outcome.is_ok()));
+    assert!(told.iter().any(|(_, outcome)| is_in_doubt(outcome)));
+}
+
+pub(crate) async fn given_bad_weather_when_listed_then_it_is_whole_or_an_error(world: &dyn World) {
+    for name in ["Ada", "Bea", "Cid"] {
+        world.add(name);
+    }
+    let mut whole = 0;
+    for seed in 0..20 {
+        world.faults().weather(seed + 1, 400, weather());
+        let (module, fields) = (world.module(), [world.name()]);
+        let (mut found, mut key) = (Vec::new(), None);
+        let complete = loop {
+            let request = ListRequest {
+                module: &module,
+                fields: &fields,
+                since: None,
+                order: Order::Id,
+                page: key.as_ref(),
+            };
+            let Ok(page) = world.connector().list(&request).await else { break false };
+            found.extend(names(world, &page.records));
+            key = page.next;
+            if key.is_none() {
+                break true;
+            }
+        };
+        if complete {
+            assert_eq!(found, ["Ada", "Bea", "Cid"]);
+            whole += 1;
+        }
+    }
+    world.faults().clear();
+    assert!(whole > 0);
+}

@@ -84,6 +84,8 @@ macro_rules! conformance {
             given_a_huge_answer_when_listed_then_it_is_refused,
             given_an_unknown_field_when_written_then_nothing_is_sent,
             given_a_record_when_deleted_twice_then_both_succeed,
+            given_bad_weather_when_created_then_every_outcome_told_is_true,
+            given_bad_weather_when_listed_then_it_is_whole_or_an_error,
             given_calls_when_counted_then_the_side_counts_as_many,
         );
     };

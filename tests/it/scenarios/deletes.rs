@@ -5,24 +5,32 @@ use serde_json::json;
 use crate::world::World;
 
 async fn linked_contact(world: &World) -> (u64, i64) {
-    let id = world.sandbox.zoho.add("Contacts", json!({ "First_Name": "Ada", "Last_Name": "Byron", "Email": "ada@example.com" }));
+    let id = world.sandbox.zoho.add(
+        "Contacts",
+        json!({ "First_Name": "Ada", "Last_Name": "Byron", "Email": "ada@example.com" }),
+    );
     world.settle().await;
     (id, world.sandbox.pipedrive.all("persons")[0]["id"].as_i64().unwrap())
 }
 
 #[tokio::test]
-async fn given_a_contact_deleted_in_zoho_when_synced_then_the_person_stays_and_the_contact_is_not_made_again() {
+async fn given_a_contact_deleted_in_zoho_when_synced_then_the_person_stays_and_the_contact_is_not_made_again()
+ {
     let world = World::start().await;
     let (contact, _) = linked_contact(&world).await;
     world.sandbox.zoho.delete("Contacts", contact);
 
     world.settle().await;
 
-    assert_eq!((world.sandbox.zoho.count("Contacts"), world.sandbox.pipedrive.count("persons")), (0, 1));
+    assert_eq!(
+        (world.sandbox.zoho.count("Contacts"), world.sandbox.pipedrive.count("persons")),
+        (0, 1)
+    );
 }
 
 #[tokio::test]
-async fn given_a_person_deleted_in_pipedrive_when_synced_then_the_contact_stays_and_no_person_is_made_again() {
+async fn given_a_person_deleted_in_pipedrive_when_synced_then_the_contact_stays_and_no_person_is_made_again()
+ {
     let world = World::start().await;
     let (_, person) = linked_contact(&world).await;
     world.sandbox.pipedrive.delete("persons", person);
@@ -31,7 +39,10 @@ async fn given_a_person_deleted_in_pipedrive_when_synced_then_the_contact_stays_
     world.advance(300);
     world.settle().await;
 
-    assert_eq!((world.sandbox.zoho.count("Contacts"), world.sandbox.pipedrive.count("persons")), (1, 0));
+    assert_eq!(
+        (world.sandbox.zoho.count("Contacts"), world.sandbox.pipedrive.count("persons")),
+        (1, 0)
+    );
 }
 
 #[tokio::test]

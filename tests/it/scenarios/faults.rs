@@ -45,10 +45,18 @@ async fn given_a_create_that_takes_effect_late_when_synced_meanwhile_then_one_pe
 }
 
 #[tokio::test]
-async fn given_a_contact_create_whose_reply_is_lost_in_zoho_when_synced_again_then_one_contact_exists() {
+async fn given_a_contact_create_whose_reply_is_lost_in_zoho_when_synced_again_then_one_contact_exists()
+ {
     let world = World::start().await;
-    world.sandbox.pipedrive.add("persons", json!({ "name": "Ada Byron", "emails": [{ "value": "ada@example.com" }] }));
-    world.sandbox.zoho.faults().on_next("POST /crm/v8/Contacts", Fault::EffectThenStatus { status: 502 });
+    world
+        .sandbox
+        .pipedrive
+        .add("persons", json!({ "name": "Ada Byron", "emails": [{ "value": "ada@example.com" }] }));
+    world
+        .sandbox
+        .zoho
+        .faults()
+        .on_next("POST /crm/v8/Contacts", Fault::EffectThenStatus { status: 502 });
 
     world.sync().await;
     world.advance(300);
@@ -58,7 +66,8 @@ async fn given_a_contact_create_whose_reply_is_lost_in_zoho_when_synced_again_th
 }
 
 #[tokio::test]
-async fn given_an_update_whose_reply_is_lost_and_a_newer_edit_when_synced_then_the_newer_edit_wins() {
+async fn given_an_update_whose_reply_is_lost_and_a_newer_edit_when_synced_then_the_newer_edit_wins()
+{
     let world = World::start().await;
     let contact = add_ada(&world);
     world.settle().await;
@@ -96,7 +105,8 @@ async fn given_a_record_that_is_refused_when_synced_then_it_is_set_aside_and_the
 }
 
 #[tokio::test]
-async fn given_an_unreachable_side_when_synced_then_the_run_ends_with_its_exit_code_and_goes_on_later() {
+async fn given_an_unreachable_side_when_synced_then_the_run_ends_with_its_exit_code_and_goes_on_later()
+ {
     let world = World::start().await;
     add_ada(&world);
     world.open().await;

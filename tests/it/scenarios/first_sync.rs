@@ -49,7 +49,7 @@ async fn given_a_first_plan_that_nobody_approved_when_synced_then_nothing_is_wri
 async fn given_a_plan_when_made_then_the_store_and_both_sides_stay_as_they_were() {
     let world = World::start().await;
     seed_demo(&world.sandbox.zoho, &world.sandbox.pipedrive);
-    world.open().await;
+    world.open().await.close().await.unwrap();
     world.writes();
     let store = world.folder.path().join("store.db");
     let before = std::fs::read(&store).unwrap();
@@ -67,7 +67,8 @@ async fn given_the_hash_of_a_plan_when_approved_by_it_then_exactly_that_plan_run
     seed_demo(&world.sandbox.zoho, &world.sandbox.pipedrive);
     let hash = world.plan().await.plan.hash;
 
-    let options = crmsync::service::RunOptions { approve: Some(hash.clone()), ..Default::default() };
+    let options =
+        crmsync::service::RunOptions { approve: Some(hash.clone()), ..Default::default() };
     let report = world.open().await.sync(&options, &crmsync::service::Silent).await.unwrap();
 
     assert_eq!(report.plan.hash, hash);
@@ -75,12 +76,20 @@ async fn given_the_hash_of_a_plan_when_approved_by_it_then_exactly_that_plan_run
 }
 
 #[tokio::test]
-async fn given_two_contacts_with_one_email_when_synced_then_a_person_is_asked_and_neither_is_created() {
+async fn given_two_contacts_with_one_email_when_synced_then_a_person_is_asked_and_neither_is_created()
+ {
     let world = World::start().await;
     let (zoho, pipedrive) = (&world.sandbox.zoho, &world.sandbox.pipedrive);
-    zoho.add("Contacts", json!({ "Last_Name": "Twin", "First_Name": "A", "Email": "twin@example.com" }));
-    zoho.add("Contacts", json!({ "Last_Name": "Twin", "First_Name": "B", "Email": "twin@example.com" }));
-    pipedrive.add("persons", json!({ "name": "A Twin", "emails": [{ "value": "twin@example.com" }] }));
+    zoho.add(
+        "Contacts",
+        json!({ "Last_Name": "Twin", "First_Name": "A", "Email": "twin@example.com" }),
+    );
+    zoho.add(
+        "Contacts",
+        json!({ "Last_Name": "Twin", "First_Name": "B", "Email": "twin@example.com" }),
+    );
+    pipedrive
+        .add("persons", json!({ "name": "A Twin", "emails": [{ "value": "twin@example.com" }] }));
 
     let report = world.sync().await;
 

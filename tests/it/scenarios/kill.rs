@@ -28,7 +28,8 @@ async fn given_a_sync_killed_at_any_moment_when_run_again_then_it_ends_as_if_und
 
     for moment in 1..=KILLS {
         let mut child = disturbed.spawn();
-        tokio::time::sleep(whole * u32::try_from(moment).unwrap() / u32::try_from(KILLS).unwrap()).await;
+        tokio::time::sleep(whole * u32::try_from(moment).unwrap() / u32::try_from(KILLS).unwrap())
+            .await;
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -72,7 +73,11 @@ impl Rehearsal {
         let folder = TempDir::new().unwrap();
         let text = sandbox.config("sqlite://store.db", &shipped_mappings());
         // Loopback answers at once or never: a second is a long time for a late effect.
-        std::fs::write(folder.path().join("crmsync.toml"), format!("{text}\n[sync]\nsettle = \"1s\"\n")).unwrap();
+        std::fs::write(
+            folder.path().join("crmsync.toml"),
+            format!("{text}\n[sync]\nsettle = \"1s\"\n"),
+        )
+        .unwrap();
         Self { sandbox, folder }
     }
 
@@ -112,7 +117,9 @@ impl Rehearsal {
             ("Contacts", &["First_Name", "Last_Name", "Email", "Phone"]),
             ("Deals", &["Deal_Name", "Stage", "Closing_Date"]),
         ] {
-            let rows = zoho.all(module).into_iter().map(|row| fields.iter().map(|field| text(&row[*field])).collect::<Vec<_>>().join("|"));
+            let rows = zoho.all(module).into_iter().map(|row| {
+                fields.iter().map(|field| text(&row[*field])).collect::<Vec<_>>().join("|")
+            });
             all.insert(module.into(), rows.collect());
         }
         for (entity, fields) in [
@@ -121,7 +128,8 @@ impl Rehearsal {
             ("deals", &["title", "status", "expected_close_date"]),
         ] {
             let rows = pipedrive.all(entity).into_iter().map(|row| {
-                let plain = fields.iter().map(|field| text(&row[*field])).collect::<Vec<_>>().join("|");
+                let plain =
+                    fields.iter().map(|field| text(&row[*field])).collect::<Vec<_>>().join("|");
                 format!("{plain}|{}", text(&row["emails"][0]["value"]))
             });
             all.insert(entity.into(), rows.collect());

@@ -1,7 +1,7 @@
 //! What a user would see: both CRMs over HTTP, people at work, faults by script.
 
-mod first_sync;
-mod edits;
 mod deletes;
+mod edits;
 mod faults;
+mod first_sync;
 mod kill;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use minijinja::value::ValueKind;
 use minijinja::{Environment, UndefinedBehavior};
@@ -29,14 +30,17 @@ pub enum ExpressionError {
     NotReturned(FieldName),
 }
 
+/// Names that minijinja itself defines.
+const BUILT_IN: [&str; 4] = ["range", "dict", "namespace", "debug"];
+
 /// Returns the names that an expression reads.
 ///
 /// # Errors
 /// [`ExpressionError::Syntax`] when it does not parse.
 pub fn fields_read(source: &str) -> Result<BTreeSet<String>, ExpressionError> {
-    let environment = environment();
-    let expression = environment.compile_expression(source).map_err(|error| syntax(&error))?;
-    Ok(expression.undeclared_variables(false).into_iter().collect())
+    let expression = ENVIRONMENT.compile_expression(source).map_err(|error| syntax(&error))?;
+    let names: BTreeSet<String> = expression.undeclared_variables(false).into_iter().collect();
+    Ok(names.into_iter().filter(|name| !BUILT_IN.contains(&name.as_str())).collect())
 }
 
 /// Evaluates an expression over canonical fields; empty ones read as `""`.
@@ -55,8 +59,7 @@ pub(super) fn evaluate_with(
     fields: &BTreeMap<FieldName, Value>,
     is_missing: impl Fn(&FieldName) -> bool,
 ) -> Result<Value, ExpressionError> {
-    let environment = environment();
-    let expression = environment.compile_expression(source).map_err(|error| syntax(&error))?;
+    let expression = ENVIRONMENT.compile_expression(source).map_err(|error| syntax(&error))?;
     let names: BTreeSet<_> = expression.undeclared_variables(false).into_iter().collect();
     if let Some(name) = names.iter().map(|name| FieldName::new(name.as_str())).find(&is_missing) {
         return Err(ExpressionError::NotReturned(name));
@@ -73,14 +76,14 @@ fn syntax(error: &minijinja::Error) -> ExpressionError {
     ExpressionError::Syntax(error.to_string())
 }
 
-fn environment() -> Environment<'static> {
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     // Its width is unbounded: one call could ask for gigabytes.
     environment.remove_filter("format");
     environment.set_fuel(Some(FUEL));
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment
-}
+});
 
 fn encode(value: &Value) -> minijinja::Value {
     match value {

@@ -32,6 +32,7 @@ pub(super) fn check(compiler: &mut Compiler<'_>, fields: &[Compiled<'_>]) {
     for field in fields {
         check_access(compiler, field);
         check_length(compiler, field);
+        check_lists(compiler, field);
     }
     for side in Side::BOTH {
         check_required(compiler, fields, side);
@@ -101,6 +102,19 @@ fn check_length(compiler: &mut Compiler<'_>, field: &Compiled<'_>) {
             format!("`{}` holds {room} characters, `{}` {length}", shown(schema), shown(source));
         let help = "longer text is cut, and then edited on the longer side only";
         compiler.warn(written.span(), message, Some(help.to_owned()));
+    }
+}
+
+/// Of two lists only the primary entries are kept the same.
+fn check_lists(compiler: &mut Compiler<'_>, field: &Compiled<'_>) {
+    let is_list = |side: Side| {
+        let kind = field.schemas[side].as_ref().map(|schema| schema.kind);
+        matches!(kind, Some(FieldKind::EmailList | FieldKind::PhoneList))
+    };
+    if Side::BOTH.into_iter().all(is_list) {
+        let message = "of two lists, only the first entries are kept the same";
+        let help = "map further entries as fields of their own, such as `phones[work]`";
+        compiler.warn(field.name.span(), message, Some(help.to_owned()));
     }
 }
 

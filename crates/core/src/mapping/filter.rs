@@ -301,3 +301,28 @@ pub(super) fn literal(field: &FieldSchema, text: &str, is_bare: bool) -> Option<
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::mapping::metadata::zoho;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+        #[test]
+        fn given_any_text_when_parsed_then_it_is_read_or_refused_inside_the_text(
+            text in prop_oneof![
+                any::<String>(),
+                "(Email|not|and|or|is|null|in|Amount|'x|'|\"|`|\\(|\\)|=|!=|<=|,|5|ä| ){0,12}",
+            ]
+        ) {
+            if let Err(error) = parse(&text, &zoho("Contacts")) {
+                prop_assert!(error.span.end <= text.len());
+                prop_assert!(text.is_char_boundary(error.span.start));
+            }
+        }
+    }
+}

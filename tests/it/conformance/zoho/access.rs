@@ -1,5 +1,10 @@
 //! Tokens, scopes, hosts, credits.
 
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use crmsync::connectors::zoho::{StoredToken, TokenStore};
+
 use super::*;
 
 #[tokio::test]
@@ -111,4 +116,36 @@ async fn given_our_share_of_the_credits_when_used_up_then_nothing_more_is_sent()
 
     assert_eq!(error.recovery(), Recovery::Pause);
     assert_eq!(world.traffic().calls(), before);
+}
+
+#[derive(Default)]
+struct Kept(Mutex<Option<StoredToken>>);
+
+#[async_trait]
+impl TokenStore for Kept {
+    async fn load(&self) -> Option<StoredToken> {
+        self.0.lock().unwrap().clone()
+    }
+
+    async fn save(&self, token: StoredToken) {
+        *self.0.lock().unwrap() = Some(token);
+    }
+}
+
+#[tokio::test]
+async fn given_a_kept_token_when_other_processes_start_then_they_use_it_until_it_ends() {
+    let store = Arc::new(Kept::default());
+    let world = ZohoWorld::with(|settings| settings.token_store = Some(store.clone())).await;
+    let mut settings = settings(&world.host, &world.server.refresh_token(ALL));
+    settings.token_store = Some(store.clone());
+    let process = || Zoho::connect(settings.clone(), our_clock(&world.clock)).unwrap();
+
+    for _ in 0..12 {
+        process().account().await.unwrap();
+    }
+    assert_eq!(world.token_calls(), 1);
+
+    world.clock.advance(TimeDelta::minutes(56));
+    process().account().await.unwrap();
+    assert_eq!(world.token_calls(), 2);
 }

@@ -1,5 +1,7 @@
 //! What Zoho says about itself.
 
+use crmsync::connectors::zoho::region_hosts;
+
 use super::*;
 
 #[tokio::test]
@@ -96,4 +98,39 @@ async fn given_a_record_when_linked_to_then_the_address_is_the_configured_one() 
     let url = world.connector.record_url(&"Deals".into(), &"17".into());
 
     assert_eq!(url.as_deref(), Some("https://crm.example/Potentials/17"));
+}
+
+#[tokio::test]
+async fn given_a_region_when_linked_to_then_the_address_is_that_data_centers() {
+    tls();
+    let oauth = OauthClient {
+        accounts_url: region_hosts("eu").unwrap().accounts.parse().unwrap(),
+        client_id: "1000.X".into(),
+        client_secret: "secret".to_owned().into(),
+        pinning: Pinning::Vendor,
+    };
+    let settings = Settings::new("zoho", oauth, "token".to_owned().into(), 7);
+    let zoho = Zoho::connect(settings, Clock::new(|| DateTime::UNIX_EPOCH)).unwrap();
+
+    let url = zoho.record_url(&"Sales_Orders".into(), &"17".into());
+
+    assert_eq!(url.as_deref(), Some("https://crm.zoho.eu/crm/tab/SalesOrders/17"));
+}
+
+#[tokio::test]
+async fn given_metadata_needed_by_many_when_described_then_it_is_read_once_an_hour() {
+    let world = ZohoWorld::start().await;
+    let module = ModuleName::from("Contacts");
+    let reads = || {
+        let entries = world.traffic().entries();
+        let is_read = |path: &str, status| path == "/crm/v8/settings/fields" && status == 200;
+        entries.iter().filter(|entry| is_read(&entry.path, entry.status)).count()
+    };
+
+    futures_util::future::join_all((0..8).map(|_| world.connector.describe(&module))).await;
+    assert_eq!(reads(), 1);
+
+    world.clock.advance(TimeDelta::minutes(61));
+    world.connector.describe(&module).await.unwrap();
+    assert_eq!(reads(), 2);
 }

@@ -114,3 +114,35 @@ async fn given_no_right_to_a_module_when_read_then_it_is_forbidden_and_not_empty
     assert_eq!(probe, Probe::Forbidden);
     assert_eq!(fetch.recovery(), Recovery::Quarantine);
 }
+
+#[tokio::test]
+async fn given_a_task_of_a_module_that_is_not_mapped_when_read_then_its_parts_are_empty() {
+    let world = ZohoWorld::start().await;
+    let lead = world.server.add("Leads", json!({ "Last_Name": "Ada" }));
+    let about = json!({ "id": lead.to_string() });
+    let values = json!({ "Subject": "Call", "What_Id": about, "$se_module": "Leads" });
+    let task = text(world.server.add("Tasks", values));
+
+    let read = world.fetch("Tasks", &task, &["What_Id.Deals", "What_Id.Accounts"]).await;
+
+    assert_eq!(read.fields["What_Id.Deals"], Value::Empty);
+    assert_eq!(read.fields["What_Id.Accounts"], Value::Empty);
+}
+
+#[tokio::test]
+async fn given_cut_text_that_cannot_be_completed_when_fetched_then_it_is_reported_and_not_taken() {
+    let world = ZohoWorld::start().await;
+    world.server.add_field("Contacts", Field::new("Story", FieldType::RichText));
+    let story = "x".repeat(900);
+    let id = text(world.server.add("Contacts", json!({ "Last_Name": "Ada", "Story": story })));
+    let body = r#"{"code":"NOT_SUPPORTED","details":{},"message":"no","status":"error"}"#;
+    let refusal =
+        Fault::Answer { status: 400, content_type: "application/json", body: body.into() };
+    world.faults().on("GET /crm/v8/Contacts/actions/fetch_full_data", 0, 2, refusal);
+
+    let fields = remote(&["Story"]);
+    let page = world.connector.fetch(&"Contacts".into(), &[id], &fields).await.unwrap();
+
+    assert!(page.records.is_empty());
+    assert_eq!(page.undecodable[0].reason, "cut text in `Story`");
+}

@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use super::Translation;
 use super::testing::{Numbered, options, rule};
 use crate::model::mapping::OptionMap;
-use crate::model::{EntityName, FieldRule, Pair, RecordId, Relation, Side, Value};
+use crate::model::{EntityName, FieldRule, LinkId, Pair, RecordId, Relation, Side, Value};
 
 fn agree(rule: &FieldRule, target: Side, source: &Value, value: &Value) -> bool {
     match target {
@@ -143,8 +143,98 @@ fn flag() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// The relation with its sides swapped (invariant I19).
+fn mirror(relation: Relation) -> Relation {
+    fn swap<T>(pair: Pair<T>) -> Pair<T> {
+        Pair::new(pair.right, pair.left)
+    }
+    let flip =
+        |map: OptionMap| OptionMap { to_right: map.to_left, to_left: map.to_right, open: map.open };
+    match relation {
+        Relation::Text { limits } => Relation::Text { limits: swap(limits) },
+        Relation::RichText { html, limits } => {
+            Relation::RichText { html: swap(html), limits: swap(limits) }
+        }
+        Relation::Option { map } => Relation::Option { map: flip(map) },
+        Relation::OptionSet { map } => Relation::OptionSet { map: flip(map) },
+        Relation::User { map } => Relation::User { map: flip(map) },
+        Relation::Number { scale } => Relation::Number { scale: swap(scale) },
+        Relation::Bool
+        | Relation::Phone { .. }
+        | Relation::Email
+        | Relation::Date
+        | Relation::Timestamp
+        | Relation::Reference { .. } => relation,
+    }
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any_text(),
+        html(),
+        number(),
+        flag(),
+        moment(),
+        reference("l"),
+        reference("r"),
+        option_set("[A-C1-3]"),
+        one_or_list(address()),
+        Just(Value::Link(LinkId("seven".into()))),
+    ]
+}
+
+fn any_relation() -> impl Strategy<Value = Relation> {
+    let limits = || (limit(), limit()).prop_map(|(left, right)| Pair::new(left, right));
+    let scale = prop::option::of(0..4_u32);
+    prop_oneof![
+        limits().prop_map(|limits| Relation::Text { limits }),
+        (any::<bool>(), any::<bool>(), limits()).prop_map(|(left, right, limits)| {
+            Relation::RichText { html: Pair::new(left, right), limits }
+        }),
+        any::<bool>().prop_map(|open| Relation::Option { map: options(open) }),
+        any::<bool>().prop_map(|open| Relation::OptionSet { map: options(open) }),
+        any::<bool>().prop_map(|open| Relation::User { map: options(open) }),
+        (scale.clone(), scale)
+            .prop_map(|(left, right)| Relation::Number { scale: Pair::new(left, right) }),
+        Just(Relation::Bool),
+        Just(Relation::Phone { region: Some("DE".into()) }),
+        Just(Relation::Email),
+        Just(Relation::Date),
+        Just(Relation::Timestamp),
+        Just(Relation::Reference { entity: EntityName::new("account") }),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    #[test]
+    fn given_values_of_any_kind_when_translated_then_the_laws_hold(
+        relation in any_relation(), left in any_value(), right in any_value()
+    ) {
+        check(relation, &left, &right)?;
+    }
+
+    #[test]
+    fn given_swapped_sides_when_translated_then_the_outcome_is_mirrored(
+        relation in any_relation(), left in any_value(), right in any_value()
+    ) {
+        // The counterparts of these tests are named by side.
+        prop_assume!(!matches!(relation, Relation::Reference { .. }));
+        let (one, other) = (rule(relation.clone()), rule(mirror(relation)));
+        let left = one.normalize(Side::Left, &left);
+        let right = one.normalize(Side::Right, &right);
+
+        prop_assert_eq!(&other.normalize(Side::Right, &left), &left);
+        prop_assert_eq!(
+            one.agree(&Numbered, &left, &right),
+            other.agree(&Numbered, &right, &left)
+        );
+        prop_assert_eq!(
+            one.translate(&Numbered, Side::Right, &left, &right),
+            other.translate(&Numbered, Side::Left, &left, &right)
+        );
+    }
 
     #[test]
     fn given_texts_when_translated_then_the_laws_hold(
