@@ -28,6 +28,7 @@ Exit codes:
   7  the store needs a person";
 
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Configuration file
     #[arg(long, global = true, value_name = "FILE", default_value = "crmsync.toml")]

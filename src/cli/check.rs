@@ -5,9 +5,10 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::exit::{Exit, Failure};
+use super::history::History;
 use super::mapping;
 use super::operations;
-use super::render::counted;
+use super::render::{counted, joined};
 use crate::config::Config;
 
 #[derive(Serialize)]
@@ -46,7 +47,9 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     for (name, route) in &config.routes {
         let compiled = operations::compile(context, &config, route).await;
         let proof = compiled.and_then(|found| {
-            found.iter().for_each(|diagnostic| mapping::draw(context, diagnostic));
+            for diagnostic in &found {
+                mapping::draw(context, diagnostic);
+            }
             let errors = found.iter().filter(|it| it.severity == Severity::Error).count() as u64;
             if errors > 0 {
                 return Err(Failure::config(counted(errors, "mapping error")));
@@ -63,13 +66,12 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
 fn show(proof: &Proof) -> String {
     let verdict = if proof.ok { "ok  " } else { "fail" };
     let head = format!("{verdict} {}: {}\n", proof.subject, proof.message);
-    let notes: String =
-        proof.warnings.iter().map(|warning| format!("       {warning}\n")).collect();
+    let notes = joined(proof.warnings.iter().map(|warning| format!("       {warning}\n")));
     head + &notes
 }
 
 async fn store(context: &Context, config: &Config) -> Result<(String, Vec<String>), Failure> {
-    let history = operations::history(context, config).await?;
+    let history = History::open(context, config).await?;
     for route in config.routes.keys() {
         history.meta(route).await?;
     }

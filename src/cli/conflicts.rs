@@ -1,5 +1,6 @@
 //! `conflicts` and the listing half of `failures`: what waits, shown, exported, decided.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::args::{self, Format};
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::operations::{self, History};
+use super::history::History;
 use super::plan;
 use super::render::{counted, note};
 use super::report::{self, Conflict, ConflictReport, Status};
@@ -50,7 +51,7 @@ pub(super) type Row = (RouteName, StoredRow);
 
 /// Loads the rows of a topic.
 async fn load(
-    history: &dyn History,
+    history: &History,
     config: &Config,
     target: Option<&args::Target>,
     topic: Topic,
@@ -97,8 +98,8 @@ pub(super) async fn list(
     topic: Topic,
 ) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = operations::history(context, &config).await?;
-    let rows = load(history.as_ref(), &config, args.target.as_ref(), topic, args.all).await?;
+    let history = History::open(context, &config).await?;
+    let rows = load(&history, &config, args.target.as_ref(), topic, args.all).await?;
     let report = lay_out(context, &config, &rows, false).await;
     context.output.result(&report, || report::table::list(&report, &context.output))?;
     Ok(exit_of(&report))
@@ -106,9 +107,9 @@ pub(super) async fn list(
 
 async fn show(context: &Context, args: &args::OneRow) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = operations::history(context, &config).await?;
-    let mut rows = load(history.as_ref(), &config, None, Topic::Conflicts, true).await?;
-    rows.extend(load(history.as_ref(), &config, None, Topic::Failures, true).await?);
+    let history = History::open(context, &config).await?;
+    let mut rows = load(&history, &config, None, Topic::Conflicts, true).await?;
+    rows.extend(load(&history, &config, None, Topic::Failures, true).await?);
     let row = find(&rows, &args.id)?.clone();
     let report = lay_out(context, &config, &[row], true).await;
     context.output.result(&report.conflicts, || {
@@ -137,8 +138,8 @@ pub(super) async fn export(
     topic: Topic,
 ) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = operations::history(context, &config).await?;
-    let rows = load(history.as_ref(), &config, args.target.as_ref(), topic, args.all).await?;
+    let history = History::open(context, &config).await?;
+    let rows = load(&history, &config, args.target.as_ref(), topic, args.all).await?;
     let report = lay_out(context, &config, &rows, true).await;
     let text = match format(context, args)? {
         Format::Csv => report::csv::write(&report),
@@ -184,12 +185,12 @@ struct Decided {
 
 async fn resolve(context: &Context, args: &args::Resolve) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = operations::history(context, &config).await?;
-    let mut rows = load(history.as_ref(), &config, None, Topic::Conflicts, true).await?;
-    rows.extend(load(history.as_ref(), &config, None, Topic::Failures, true).await?);
+    let history = History::open(context, &config).await?;
+    let mut rows = load(&history, &config, None, Topic::Conflicts, true).await?;
+    rows.extend(load(&history, &config, None, Topic::Failures, true).await?);
     let outcome = match (&args.from, &args.id) {
-        (Some(path), _) => decide_many(context, history.as_ref(), &rows, path).await?,
-        (None, Some(id)) => decide_one(context, history.as_ref(), &rows, id, args).await?,
+        (Some(path), _) => decide_many(context, &history, &rows, path).await?,
+        (None, Some(id)) => decide_one(context, &history, &rows, id, args).await?,
         (None, None) => return Err(Failure::config("name a row, or a file with --from")),
     };
     context.output.result(&outcome, || {
@@ -201,7 +202,7 @@ async fn resolve(context: &Context, args: &args::Resolve) -> Result<Exit, Failur
 
 async fn decide_one(
     context: &Context,
-    history: &dyn History,
+    history: &History,
     rows: &[Row],
     id: &str,
     args: &args::Resolve,
@@ -216,7 +217,7 @@ async fn decide_one(
 
 async fn decide_many(
     context: &Context,
-    history: &dyn History,
+    history: &History,
     rows: &[Row],
     path: &Path,
 ) -> Result<Decided, Failure> {
@@ -225,7 +226,7 @@ async fn decide_many(
     let located = |row: &report::csv::BadRow| located(path, row);
     let (decisions, mut refused) =
         report::csv::read(&text).map_err(|row| Failure::config(located(&row)))?;
-    let mut by_route: std::collections::BTreeMap<RouteName, Vec<Resolution>> = Default::default();
+    let mut by_route: BTreeMap<RouteName, Vec<Resolution>> = BTreeMap::new();
     for decision in decisions {
         let value = (!decision.value.is_empty()).then_some(decision.value.as_str());
         let found = rows.iter().find(|(_, stored)| stored.row.id.0 == decision.row_id);
@@ -244,7 +245,9 @@ async fn decide_many(
         }
     }
     refused.sort_by_key(|row| row.line);
-    refused.iter().for_each(|row| note(&located(row)));
+    for row in &refused {
+        note(&located(row));
+    }
     let mut decided = Vec::new();
     for (route, resolutions) in by_route {
         history.decide(&route, &resolutions).await?;

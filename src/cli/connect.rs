@@ -14,7 +14,7 @@ use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::mapping::toml_files;
 use super::operations;
-use super::render::note;
+use super::render::{joined, note};
 use crate::config::{Config, Connection, Pipedrive, PipedriveSignIn, Zoho};
 use crate::connectors::Account;
 
@@ -80,19 +80,16 @@ fn show(connected: &Connected, install: bool) -> String {
         "{}: authorised as {} at {}\n",
         connected.connection, connected.user, connected.organization
     );
-    for warning in &connected.warnings {
-        text.push_str(&format!("warning: {warning}\n"));
-    }
-    for (module, field) in &connected.installed {
-        text.push_str(&format!("external ID of {module}: {field}\n"));
-    }
+    text += &joined(connected.warnings.iter().map(|warning| format!("warning: {warning}\n")));
+    let installed = connected.installed.iter();
+    text += &joined(installed.map(|(module, field)| format!("external ID of {module}: {field}\n")));
     if install && connected.installed.is_empty() {
-        text.push_str("no mapping names an external ID for this connection\n");
+        text += "no mapping names an external ID for this connection\n";
     }
     if !connected.missing_scopes.is_empty() {
-        text.push_str("scopes not granted:\n");
-        connected.missing_scopes.iter().for_each(|scope| text.push_str(&format!("  {scope}\n")));
-        text.push_str("make a new code with all scopes of crmsync connect --scopes\n");
+        text += "scopes not granted:\n";
+        text += &joined(connected.missing_scopes.iter().map(|scope| format!("  {scope}\n")));
+        text += "make a new code with all scopes of crmsync connect --scopes\n";
     }
     text
 }
@@ -190,14 +187,17 @@ async fn sign_in_zoho(
     modules: &[ModuleName],
 ) -> Result<Vec<String>, Failure> {
     let needed = operations::zoho_scopes(modules);
-    let code = match (&args.code, &zoho.refresh_token) {
-        (Some(code), _) => SecretString::from(code.trim()),
+    if args.code.is_none() && zoho.refresh_token.is_some() {
         // A refresh token in the configuration is a sign-in already.
-        (None, Some(_)) => return Ok(Vec::new()),
-        (None, None) => ask_for_code(&needed)?,
+        return Ok(Vec::new());
+    }
+    let store = operations::sealing_store(config).await?;
+    let code = match &args.code {
+        Some(code) => SecretString::from(code.trim()),
+        None => ask_for_code(&needed)?,
     };
     let grant = operations::exchange(context, name, zoho, &code).await?;
-    operations::keep_grant(context, config, name, &grant).await?;
+    operations::keep_grant(&store, name, &grant).await?;
     Ok(needed.into_iter().filter(|scope| !covers(&grant.scopes, scope)).collect())
 }
 

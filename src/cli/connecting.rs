@@ -9,7 +9,7 @@ use url::Url;
 use super::exit::Failure;
 use crate::clock::Clock;
 use crate::config::{
-    Config, Connection, Lifetime, Pipedrive, PipedriveSignIn, Shared, Zoho, ZohoEnvironment,
+    Config, Connection, Lifetime, Pipedrive, PipedriveSignIn, Region, Shared, Zoho, ZohoEnvironment,
 };
 use crate::connectors::http::HttpSettings;
 use crate::connectors::zoho::{OauthClient, Pinning};
@@ -56,7 +56,7 @@ fn zoho_settings(
             .help(format!("run crmsync connect {name}"))
     })?;
     let defaults = zoho::Settings::new(name, zoho_client(name, zoho)?, refresh_token, seed);
-    let api_url = match (&zoho.api_url, zoho.region.map(|region| region.as_str())) {
+    let api_url = match (&zoho.api_url, zoho.region.map(Region::as_str)) {
         (Some(given), _) => Some(url(name, given)?),
         (None, Some(region)) => {
             api_of(region, zoho.environment).map(|address| url(name, address)).transpose()?

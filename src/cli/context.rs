@@ -26,8 +26,9 @@ impl Entropy {
 
     /// A seed for jitter.
     pub fn seed(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.bytes();
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+        let mut seed = [0; 8];
+        seed.copy_from_slice(&self.bytes()[..8]);
+        u64::from_le_bytes(seed)
     }
 }
 

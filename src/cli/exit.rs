@@ -45,7 +45,7 @@ pub struct Failure {
     /// What to do next.
     pub help: Option<String>,
     /// A drawing that replaces the message on stderr: carets under a mistake.
-    pub drawing: Option<ConfigError>,
+    pub drawing: Option<Box<ConfigError>>,
 }
 
 impl Failure {
@@ -70,11 +70,8 @@ impl Failure {
             return error.draw(paint, width);
         }
         let red = if paint == Paint::Color { ("\u{1b}[31m", "\u{1b}[0m") } else { ("", "") };
-        let mut text = format!("{}error:{} {}\n", red.0, red.1, self.message);
-        if let Some(help) = &self.help {
-            text.push_str(&format!("  help: {help}\n"));
-        }
-        text
+        let help = self.help.as_ref().map(|help| format!("  help: {help}\n")).unwrap_or_default();
+        format!("{}error:{} {}\n{help}", red.0, red.1, self.message)
     }
 }
 
@@ -89,7 +86,7 @@ impl std::error::Error for Failure {}
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let message = error.findings.first().map_or_else(String::new, |it| it.message.clone());
-        Self { drawing: Some(error), ..Self::config(message) }
+        Self { drawing: Some(Box::new(error)), ..Self::config(message) }
     }
 }
 
@@ -113,7 +110,9 @@ impl From<StoreError> for Failure {
             StoreError::Foreign(..) => {
                 failure(Exit::Store).help("point [store] url at this deployment's own store")
             }
-            StoreError::TooNew(_) | StoreError::Sealed(..) => failure(Exit::Store),
+            StoreError::TooNew(_) => failure(Exit::Store),
+            StoreError::Sealed(..) => failure(Exit::Config)
+                .help("set the [store] key it was sealed with, or run crmsync connect again"),
             StoreError::Database(_) | StoreError::Corrupt(..) => failure(Exit::Store).help(
                 "nothing was lost on either side; restore the store, then `crmsync sync --resync`",
             ),

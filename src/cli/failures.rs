@@ -4,7 +4,7 @@ use super::args;
 use super::conflicts::{self, Topic};
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::operations;
+use super::history::History;
 use super::plan;
 use super::render::counted;
 
@@ -18,7 +18,7 @@ pub(super) async fn run(context: &Context, args: &args::Failures) -> Result<Exit
 
 async fn retry(context: &Context, args: &args::Retry) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = operations::history(context, &config).await?;
+    let history = History::open(context, &config).await?;
     let targets: Vec<_> = args.target.clone().into_iter().collect();
     let mut released: u64 = 0;
     for (route, entities) in plan::choose(&config, &targets)? {
@@ -28,9 +28,10 @@ async fn retry(context: &Context, args: &args::Retry) -> Result<Exit, Failure> {
             (entities.is_empty() || entities.contains(&key.entity))
                 && args.record.as_ref().is_none_or(|id| key.id.as_str() == id)
         });
-        for quarantine in chosen {
-            history.release(&route, quarantine).await?;
-            released += 1;
+        let chosen: Vec<_> = chosen.collect();
+        if !chosen.is_empty() {
+            history.retry(&route, &chosen).await?;
+            released += chosen.len() as u64;
         }
     }
     context.output.result(&serde_json::json!({ "released": released }), || {

@@ -1,4 +1,4 @@
-//! Formats a mapping file: even spacing, aligned equals signs under `[fields]`, comments kept.
+//! Formats a mapping file: even spacing, equals signs of neighbors aligned, comments kept.
 
 use toml_edit::{Array, DocumentMut, InlineTable, Item, KeyMut, Table, TomlError, Value};
 
@@ -8,49 +8,55 @@ use toml_edit::{Array, DocumentMut, InlineTable, Item, KeyMut, Table, TomlError,
 /// When the text is no TOML.
 pub(super) fn format(text: &str) -> Result<String, TomlError> {
     let mut document: DocumentMut = text.replace("\r\n", "\n").parse()?;
-    format_table(document.as_table_mut(), Align::No);
+    format_table(document.as_table_mut());
     let printed = document.to_string();
     Ok(tidy_lines(&printed))
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Align {
-    No,
-    EqualsSigns,
-}
-
-fn format_table(table: &mut Table, align: Align) {
-    let width = match align {
-        Align::No => 0,
-        Align::EqualsSigns => {
-            let lines = table.iter().filter(|(_, item)| item.is_value());
-            lines.map(|(key, _)| quoted_width(key)).max().unwrap_or(0)
-        }
-    };
-    for (mut key, item) in table.iter_mut() {
+fn format_table(table: &mut Table) {
+    let widths = block_widths(table);
+    for ((mut key, item), width) in table.iter_mut().zip(widths) {
         match item {
             Item::Value(value) => {
-                let padding = width.saturating_sub(quoted_width(key.get()));
+                let padding = width.saturating_sub(printed_width(&key.display_repr()));
                 space_key(&mut key, padding);
                 format_value(value);
                 value.decor_mut().set_prefix(" ");
             }
-            Item::Table(inner) => {
-                let align = if key.get() == "fields" { Align::EqualsSigns } else { Align::No };
-                format_table(inner, align);
-            }
-            Item::ArrayOfTables(tables) => {
-                tables.iter_mut().for_each(|inner| format_table(inner, Align::No));
-            }
+            Item::Table(inner) => format_table(inner),
+            Item::ArrayOfTables(tables) => tables.iter_mut().for_each(format_table),
             Item::None => {}
         }
     }
 }
 
-/// Width of a key as printed: bare keys as they are, others in quotes.
-fn quoted_width(key: &str) -> usize {
-    let bare = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    key.chars().count() + if bare && !key.is_empty() { 0 } else { 2 }
+/// For each entry the width of the widest key in its block: neighbors without a blank line between them, whose
+/// values stand on one line.
+fn block_widths(table: &Table) -> Vec<usize> {
+    let mut blocks: Vec<Vec<usize>> = Vec::new();
+    let mut is_open = false;
+    for (name, item) in table {
+        let key = table.key(name);
+        let width = key.map_or(0, |key| printed_width(&key.display_repr()));
+        let prefix = key.and_then(|key| key.leaf_decor().prefix()).and_then(|raw| raw.as_str());
+        let starts = prefix.is_some_and(|raw| raw.starts_with('\n') || raw.contains("\n\n"));
+        let one_line = item.as_value().is_some_and(|value| is_one_line(&value.to_string()));
+        match blocks.last_mut() {
+            Some(block) if is_open && one_line && !starts => block.push(width),
+            Some(_) | None => blocks.push(vec![width]),
+        }
+        is_open = one_line;
+    }
+    let widest = |block: Vec<usize>| {
+        let width = block.iter().copied().max().unwrap_or_default();
+        vec![width; block.len()]
+    };
+    blocks.into_iter().flat_map(widest).collect()
+}
+
+/// Columns of a key as written, quotes included.
+fn printed_width(key: &str) -> usize {
+    key.chars().count()
 }
 
 fn space_key(key: &mut KeyMut<'_>, padding: usize) {

@@ -95,6 +95,6 @@ fn write_key(context: &Context, folder: &Path) -> Result<Written, Failure> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&path).map_err(failed)?;
     let line_end = if present.is_empty() || present.ends_with('\n') { "" } else { "\n" };
-    write!(file, "{line_end}{KEY}={key}\n").map_err(failed)?;
+    writeln!(file, "{line_end}{KEY}={key}").map_err(failed)?;
     Ok(Written { path: ".env".into(), new: true })
 }

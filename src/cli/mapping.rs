@@ -13,7 +13,7 @@ use super::exit::{Exit, Failure};
 use super::format::format;
 use super::operations;
 use super::plan;
-use super::render::{counted, note};
+use super::render::{counted, joined, note};
 use crate::config::finding::draw_finding;
 use crate::config::{Config, Finding, Route};
 
@@ -162,7 +162,7 @@ fn fmt(context: &Context, args: &args::MappingFmt) -> Result<Exit, Failure> {
     let verb = if args.check { "would change" } else { "formatted" };
     context
         .output
-        .result(&changed, || changed.iter().map(|path| format!("{verb} {path}\n")).collect())?;
+        .result(&changed, || joined(changed.iter().map(|path| format!("{verb} {path}\n"))))?;
     Ok(if args.check && !changed.is_empty() { Exit::Config } else { Exit::Clean })
 }
 

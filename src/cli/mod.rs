@@ -15,6 +15,7 @@ mod describe;
 pub mod exit;
 mod failures;
 mod format;
+mod history;
 mod init;
 mod interrupt;
 mod mapping;

@@ -6,15 +6,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use base64::Engine as _;
 use crmsync_core::mapping::{self, Diagnostic, SideMetadata};
-use crmsync_core::model::row::Resolution;
 use crmsync_core::model::schema::ModuleSchema;
-use crmsync_core::model::{
-    EntityName, Link, LinkId, ModuleName, Observation, OpenRow, Pair, Plan, RecordId, RecordKey,
-    RouteName, Side,
-};
+use crmsync_core::model::{EntityName, ModuleName, OpenRow, Pair, Plan, RouteName, Side};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -29,7 +24,7 @@ use super::runs::AfterUndo;
 use crate::config::{self, Config, Route, Secret};
 use crate::connectors::zoho as zoho_api;
 use crate::connectors::{Connector, Cost};
-use crate::store::{Effect, Quarantine, RouteMeta, RowFilter, RunRecord, StoreError, StoredRow};
+use crate::store::{RunRecord, Store};
 
 /// What kind of run it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,41 +81,6 @@ pub struct RunReport {
     pub exit: Exit,
 }
 
-/// What the store tells a person, and what a person tells the store.
-#[async_trait]
-pub(super) trait History: Send + Sync {
-    async fn rows(
-        &self,
-        route: &RouteName,
-        filter: &RowFilter,
-    ) -> Result<Vec<StoredRow>, StoreError>;
-    /// Stores decisions; the next run carries them out while their fingerprints still match.
-    async fn decide(&self, route: &RouteName, decisions: &[Resolution]) -> Result<(), StoreError>;
-    async fn quarantines(&self, route: &RouteName) -> Result<Vec<Quarantine>, StoreError>;
-    /// Lets a quarantined record or field try again in the next run.
-    async fn release(&self, route: &RouteName, quarantine: &Quarantine) -> Result<(), StoreError>;
-    /// Newest first.
-    async fn runs(&self, route: &RouteName, limit: u64) -> Result<Vec<RunRecord>, StoreError>;
-    async fn run(&self, id: &str) -> Result<Option<RunRecord>, StoreError>;
-    /// In the order they were made.
-    async fn effects(&self, route: &RouteName, run: &str) -> Result<Vec<Effect>, StoreError>;
-    async fn effects_of(&self, route: &RouteName, link: &LinkId)
-    -> Result<Vec<Effect>, StoreError>;
-    /// The live link that holds record `id` on either side.
-    async fn link(
-        &self,
-        route: &RouteName,
-        entity: &EntityName,
-        id: &RecordId,
-    ) -> Result<Option<Link>, StoreError>;
-    async fn observation(
-        &self,
-        route: &RouteName,
-        key: &RecordKey,
-    ) -> Result<Option<Observation>, StoreError>;
-    async fn meta(&self, route: &RouteName) -> Result<RouteMeta, StoreError>;
-}
-
 /// What a grant code was exchanged for.
 pub(super) struct Grant {
     pub(super) refresh_token: SecretString,
@@ -172,31 +132,58 @@ pub(super) async fn after_undo(
     Err(not_wired("ending an undo"))
 }
 
-/// Opens the store for reading and for decisions.
-pub(super) async fn history(
-    _context: &Context,
-    _config: &Config,
-) -> Result<Box<dyn History>, Failure> {
-    Err(not_wired("the store"))
+/// Opens the store, with the key that seals sign-ins where it is set.
+pub(super) async fn store(config: &Config) -> Result<Store, Failure> {
+    let store = Store::open(config.store.url.reveal()?.expose_secret()).await?;
+    Ok(match &config.store.key {
+        // A key that is not set is missed only where a sign-in is sealed or opened.
+        Some(key) if key.reveal().is_ok() => store.with_key(store_key(key)?),
+        Some(_) | None => store,
+    })
+}
+
+/// The name under which the store keeps a connection's refresh token.
+fn refresh_token_name(connection: &str) -> String {
+    format!("{connection}.refresh_token")
+}
+
+/// Opens a store that can seal a sign-in.
+///
+/// # Errors
+/// Without a key: to be asked before a grant code is spent, since codes are good once.
+pub(super) async fn sealing_store(config: &Config) -> Result<Store, Failure> {
+    let key = config.store.key.as_ref().ok_or_else(|| {
+        Failure::config("the store has no key to seal the sign-in with").help(
+            "crmsync init writes one into .env; then key = { env = \"CRMSYNC_KEY\" } under [store]",
+        )
+    })?;
+    let key = store_key(key)?;
+    Ok(store(config).await?.with_key(key))
 }
 
 /// Keeps a sign-in, sealed with the store's key.
 pub(super) async fn keep_grant(
-    _context: &Context,
-    _config: &Config,
-    _connection: &str,
-    _grant: &Grant,
+    store: &Store,
+    connection: &str,
+    grant: &Grant,
 ) -> Result<(), Failure> {
-    Err(not_wired("the store"))
+    Ok(store.save_secret(&refresh_token_name(connection), &grant.refresh_token).await?)
 }
 
-/// The refresh token that `connect` stored.
-async fn kept_grant(
-    _context: &Context,
-    _config: &Config,
-    _connection: &str,
-) -> Result<Option<SecretString>, Failure> {
-    Ok(None)
+/// The refresh token that `connect` stored; only a Zoho connection without one of its own has it.
+async fn kept_grant(config: &Config, connection: &str) -> Result<Option<SecretString>, Failure> {
+    match config.connections.get(connection) {
+        Some(config::Connection::Zoho(zoho)) if zoho.refresh_token.is_none() => {
+            let store = store(config).await?;
+            Ok(store.load_secret(&refresh_token_name(connection)).await?)
+        }
+        Some(
+            config::Connection::Zoho(_)
+            | config::Connection::Pipedrive(_)
+            | config::Connection::Sql(_),
+        )
+        | None => Ok(None),
+    }
 }
 
 /// Syncs two simulated companies.
@@ -228,7 +215,7 @@ pub(super) async fn connector(
     config: &Config,
     name: &str,
 ) -> Result<Arc<dyn Connector>, Failure> {
-    let kept = kept_grant(context, config, name).await?;
+    let kept = kept_grant(config, name).await?;
     connecting::open(config, name, kept, &context.ambient.clock, context.entropy.seed())
 }
 

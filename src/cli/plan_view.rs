@@ -64,7 +64,7 @@ fn counts(plan: &Plan, names: &Pair<String>, output: &Output) -> String {
             OpKind::Archive { .. } => counts.archive += 1,
             OpKind::Link { .. } => counts.link += 1,
             OpKind::Agree { .. } | OpKind::Relate { .. } | OpKind::Revive { .. } => {
-                counts.other += 1
+                counts.other += 1;
             }
         }
     }

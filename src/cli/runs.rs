@@ -8,11 +8,12 @@ use serde::Serialize;
 use super::args;
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::operations::{self, History};
+use super::history::History;
+use super::operations;
 use super::plan;
 use super::plan_view::one_line;
 use super::progress::progress;
-use super::render::counted;
+use super::render::{counted, joined};
 use crate::store::{Effect, RunRecord};
 
 pub(super) async fn run(context: &Context, args: &args::Runs) -> Result<Exit, Failure> {
@@ -27,7 +28,7 @@ pub(super) async fn run(context: &Context, args: &args::Runs) -> Result<Exit, Fa
 
 async fn list(context: &Context, args: &args::RunsList) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = operations::history(context, &config).await?;
+    let history = History::open(context, &config).await?;
     let routes = match &args.route {
         Some(name) => {
             let route = RouteName::new(name);
@@ -87,16 +88,10 @@ struct Shown<'a> {
     effects: &'a [Effect],
 }
 
-async fn find(history: &dyn History, id: &str) -> Result<RunRecord, Failure> {
-    history.run(id).await?.ok_or_else(|| {
-        Failure::config(format!("no run has the ID `{id}`")).help("crmsync runs list shows the IDs")
-    })
-}
-
 async fn show(context: &Context, id: &str) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = operations::history(context, &config).await?;
-    let run = find(history.as_ref(), id).await?;
+    let history = History::open(context, &config).await?;
+    let run = history.run(id).await?;
     let effects = history.effects(&run.route, &run.id).await?;
     let shown = Shown { run: &run, effects: &effects };
     context.output.result(&shown, || show_run(&run, &effects))?;
@@ -116,12 +111,8 @@ fn show_run(run: &RunRecord, effects: &[Effect]) -> String {
     );
     let plan = run.plan_hash.as_ref().map(|hash| format!("plan     {hash}\n")).unwrap_or_default();
     let error = run.error.as_ref().map(|error| format!("error    {error}\n")).unwrap_or_default();
-    let counts: String = run
-        .counts
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(name, count)| format!("  {name:<22}{count}\n"))
-        .collect();
+    let counted = run.counts.iter().filter(|(_, count)| **count > 0);
+    let counts = joined(counted.map(|(name, count)| format!("  {name:<22}{count}\n")));
     let effects: String = effects.iter().map(show_effect).collect();
     format!("{head}{plan}{error}{counts}{effects}")
 }
@@ -142,8 +133,8 @@ pub(super) fn show_effect(effect: &Effect) -> String {
 
 async fn undo(context: &Context, id: &str) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = operations::history(context, &config).await?;
-    let run = find(history.as_ref(), id).await?;
+    let history = History::open(context, &config).await?;
+    let run = history.run(id).await?;
     let progress = progress(&context.output);
     let report = operations::undo(context, &config, &run.route, &run.id, progress.as_ref()).await?;
     drop(progress);
@@ -171,8 +162,8 @@ pub(super) enum AfterUndo {
 
 async fn after_undo(context: &Context, id: &str, choice: AfterUndo) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = operations::history(context, &config).await?;
-    let run = find(history.as_ref(), id).await?;
+    let history = History::open(context, &config).await?;
+    let run = history.run(id).await?;
     operations::after_undo(context, &config, &run.route, &run.id, choice).await?;
     let said = match choice {
         AfterUndo::Redo => "runs again; the next crmsync sync repeats what was taken back",

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::operations::{self, History};
+use super::history::History;
 use super::report::kind_name;
 use crate::config::Config;
 use crate::store::{RowFilter, RunRecord};
@@ -28,9 +28,9 @@ struct RouteStatus {
 
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = operations::history(context, &config).await?;
+    let history = History::open(context, &config).await?;
     let now = context.ambient.clock.now();
-    let statuses = load(history.as_ref(), &config, now).await?;
+    let statuses = load(&history, &config, now).await?;
     let header = ["route", "last run (UTC)", "exit", "lag", "open", "state"];
     context.output.result(&statuses, || context.output.table(&header, statuses.iter().map(row)))?;
     let open = statuses.iter().any(|status| !status.open.is_empty());
@@ -38,7 +38,7 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
 }
 
 async fn load(
-    history: &dyn History,
+    history: &History,
     config: &Config,
     now: DateTime<Utc>,
 ) -> Result<Vec<RouteStatus>, Failure> {

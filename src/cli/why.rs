@@ -1,14 +1,15 @@
 //! `why`: where a record's values come from, and what keeps them from flowing.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
-use crmsync_core::model::{FieldName, Link, Observation, Pair, RecordId, RecordKey, Side, Value};
+use crmsync_core::model::{FieldName, Link, Observation, Pair, RecordId, Side, Value};
 use serde::Serialize;
 
 use super::args::Why;
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::operations::{self, History};
+use super::history::History;
 use super::plan;
 use super::plan_view::one_line;
 use super::render::{Output, printable};
@@ -26,42 +27,30 @@ struct Explanation {
 pub(super) async fn run(context: &Context, args: &Why) -> Result<Exit, Failure> {
     let config = context.config()?;
     plan::known(&config, &args.target.route)?;
-    let history = operations::history(context, &config).await?;
-    let explanation = explain(history.as_ref(), args).await?;
+    let history = History::open(context, &config).await?;
+    let explanation = explain(&history, args).await?;
     let field = args.field.as_deref().map(FieldName::new);
     context.output.result(&explanation, || show(&explanation, field.as_ref(), &context.output))?;
     Ok(if explanation.rows.is_empty() { Exit::Clean } else { Exit::Open })
 }
 
-async fn explain(history: &dyn History, args: &Why) -> Result<Explanation, Failure> {
+async fn explain(history: &History, args: &Why) -> Result<Explanation, Failure> {
     let route = &args.target.route;
     let entity = args.target.entity.clone().ok_or_else(|| {
         Failure::config("which entity?").help(format!("write {route}/contact, for example"))
     })?;
     let id = RecordId::new(&args.id);
-    let link = history.link(route, &entity, &id).await?;
-    let ends = link
-        .as_ref()
-        .map_or_else(|| Pair::new(Some(id.clone()), Some(id.clone())), |link| link.ends.clone());
-    let mut observations = Pair::default();
-    for side in Side::BOTH {
-        if let Some(id) = ends[side].clone() {
-            let key = RecordKey { entity: entity.clone(), side, id };
-            observations[side] = history.observation(route, &key).await?;
-        }
-    }
-    if link.is_none() && observations.left.is_none() && observations.right.is_none() {
-        return Err(Failure::config(format!("{entity} {id} is not known to route {route}"))
-            .help("crmsync sync reads it, if the mapping's filter lets it in"));
-    }
+    let subject = history.subject(route, &entity, &id).await?.ok_or_else(|| {
+        Failure::config(format!("{entity} {id} is not known to route {route}"))
+            .help("crmsync sync reads it, if the mapping's filter lets it in")
+    })?;
+    let (link, observations) = (subject.link, subject.observations);
     let filter =
         RowFilter { entity: Some(entity.clone()), open_only: true, ..RowFilter::default() };
-    let about = |stored: &StoredRow| match (&link, &stored.row.link) {
-        (Some(link), Some(of)) => link.id == *of,
-        (Some(_) | None, _) => {
-            let records = &stored.row.records;
-            records.left.as_ref() == Some(&id) || records.right.as_ref() == Some(&id)
-        }
+    let about = |stored: &StoredRow| {
+        let records = &stored.row.records;
+        let named = Side::BOTH.iter().any(|side| records[*side].as_ref() == Some(&id));
+        named || link.as_ref().is_some_and(|link| stored.row.link.as_ref() == Some(&link.id))
     };
     let rows = history.rows(route, &filter).await?.into_iter().filter(about).collect();
     let effects = match &link {
@@ -87,7 +76,7 @@ fn show(explanation: &Explanation, only: Option<&FieldName>, output: &Output) ->
                 observation.modified_at.map(|at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
             let scope = if observation.in_scope { "" } else { ", outside the mapping's filter" };
             let at = at.unwrap_or_else(|| "at an unknown time".to_owned());
-            text.push_str(&format!("{side}: #{}, modified {at}{scope}\n", observation.key.id));
+            let _ = writeln!(text, "{side}: #{}, modified {at}{scope}", observation.key.id);
         }
     }
     text.push('\n');
@@ -96,8 +85,8 @@ fn show(explanation: &Explanation, only: Option<&FieldName>, output: &Output) ->
         let field = stored.row.field.as_ref();
         if only.is_none() || field.is_none() || field == only {
             let message = printable(&stored.row.message);
-            text.push_str(&format!("\nwaiting: {} {message}\n", stored.row.code));
-            text.push_str(&format!("         crmsync conflicts show {}\n", stored.row.id.0));
+            let _ = writeln!(text, "\nwaiting: {} {message}", stored.row.code);
+            let _ = writeln!(text, "         crmsync conflicts show {}", stored.row.id.0);
         }
     }
     text.push_str(&writes(&explanation.effects, only));
@@ -152,10 +141,9 @@ fn writes(effects: &[Effect], only: Option<&FieldName>) -> String {
             let side = effect.op.writes().map(|side| format!(" to {side}")).unwrap_or_default();
             let before = effect.before.get(field).map(one_line).unwrap_or_default();
             let after = one_line(after);
-            text.push_str(&format!(
-                "\nwritten{side} {at}, run {}, {}\n    {field}: {before} → {after}\n",
-                effect.run, effect.op.code
-            ));
+            let (run, code) = (&effect.run, effect.op.code);
+            let _ = writeln!(text, "\nwritten{side} {at}, run {run}, {code}");
+            let _ = writeln!(text, "    {field}: {before} → {after}");
         }
     }
     text

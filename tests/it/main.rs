@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
 
 mod architecture;
+mod cli;
 mod conformance;
 mod scenarios;
 mod store;

@@ -14,7 +14,7 @@ use rust_decimal::Decimal;
 use super::{Conflict, ConflictReport, evidence_name, kind_name, policy_name, shown};
 
 /// Columns, in order. The first four are what reading looks at.
-const COLUMNS: [&str; 27] = [
+const COLUMNS: [&str; 28] = [
     "row_id",
     "fingerprint",
     "choice",
@@ -33,6 +33,7 @@ const COLUMNS: [&str; 27] = [
     "winner",
     "rule",
     "evidence",
+    "candidates",
     "left_id",
     "left_url",
     "left_modified_utc",
@@ -45,6 +46,9 @@ const COLUMNS: [&str; 27] = [
 ];
 
 /// Writes the report with a header; `choice` and `value` are empty.
+///
+/// # Panics
+/// Never: rows of one length go to memory.
 pub fn write(report: &ConflictReport) -> String {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let rows = report.conflicts.iter().map(cells);
@@ -78,6 +82,7 @@ fn cells(conflict: &Conflict) -> Vec<String> {
         conflict.winner.map(|winner| winner.to_string()).unwrap_or_default(),
         conflict.rule.map(policy_name).unwrap_or_default().to_owned(),
         conflict.evidence.map(evidence_name).unwrap_or_default().to_owned(),
+        candidates(conflict),
     ];
     for side in Side::BOTH {
         let record = conflict.records[side].as_ref();
@@ -91,6 +96,12 @@ fn cells(conflict: &Conflict) -> Vec<String> {
     }
     cells.push(conflict.run.clone());
     cells
+}
+
+/// IDs, one of which `link:ID` names.
+fn candidates(conflict: &Conflict) -> String {
+    let ids: Vec<_> = conflict.candidates.iter().map(|candidate| candidate.id.as_str()).collect();
+    ids.join(" ")
 }
 
 const RISKY: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];

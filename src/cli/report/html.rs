@@ -27,7 +27,7 @@ struct Card<'a> {
 }
 
 struct SideCard {
-    name: &'static str,
+    name: String,
     value: Vec<Piece>,
     id: String,
     url: Option<String>,
@@ -85,7 +85,7 @@ fn side_card(row: &Conflict, side: Side) -> SideCard {
     let record = row.records[side].as_ref();
     let moment = row.modified_at[side].as_ref();
     SideCard {
-        name: side.as_str(),
+        name: row.sides[side].clone(),
         value: pieces(own, other),
         id: record.map(|record| record.id.to_string()).unwrap_or_default(),
         url: record.and_then(|record| record.url.clone()),

@@ -9,7 +9,7 @@ use crmsync_core::model::row::{Evidence, RowKind};
 use crmsync_core::model::{
     Code, EntityName, FieldName, ModuleName, Pair, Policy, RecordId, RouteName, Side, Value,
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::store::StoredRow;
 
@@ -40,10 +40,15 @@ pub struct Conflict {
     /// `None`: the record as a whole.
     pub field: Option<FieldName>,
     pub message: String,
+    /// Names of the connections.
+    pub sides: Pair<String>,
     pub records: Pair<Option<RecordPlace>>,
     /// Both halves of the value at the last agreement.
+    #[serde(serialize_with = "plain_base")]
     pub base: Option<Pair<Value>>,
+    #[serde(serialize_with = "plain_value")]
     pub left: Option<Value>,
+    #[serde(serialize_with = "plain_value")]
     pub right: Option<Value>,
     pub modified_at: Pair<Option<Moment>>,
     pub winner: Option<Side>,
@@ -93,14 +98,17 @@ pub struct Moment {
     pub local: Option<String>,
 }
 
+type ModuleOf = Box<dyn Fn(&EntityName) -> Option<ModuleName> + Send + Sync>;
+type UrlOf = Box<dyn Fn(&ModuleName, &RecordId) -> Option<String> + Send + Sync>;
+
 /// What the report shows about a side besides the rows.
 pub struct SideFacts {
     /// Name of the connection.
     pub connection: String,
     pub zone: Option<Tz>,
     /// Module of an entity on this side.
-    pub module: Box<dyn Fn(&EntityName) -> Option<ModuleName> + Send + Sync>,
-    pub url: Box<dyn Fn(&ModuleName, &RecordId) -> Option<String> + Send + Sync>,
+    pub module: ModuleOf,
+    pub url: UrlOf,
 }
 
 impl SideFacts {
@@ -150,6 +158,7 @@ impl Conflict {
             entity: row.entity.clone(),
             field: row.field.clone(),
             message: row.message.clone(),
+            sides: sides.as_ref().map(|side| side.connection.clone()),
             records: Pair::new(record(Side::Left), record(Side::Right)),
             base: row.base.clone(),
             left: row.left.clone(),
@@ -204,4 +213,30 @@ pub(crate) const fn kind_name(kind: RowKind) -> &'static str {
 
 fn shown(value: Option<&Value>) -> String {
     value.map(ToString::to_string).unwrap_or_default()
+}
+
+/// A value as other programs expect it: null for empty, decimals as text, so that no digit is lost.
+fn plain(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Empty => serde_json::Value::Null,
+        Value::Bool(flag) => serde_json::Value::Bool(*flag),
+        Value::Set(items) => items.iter().cloned().collect(),
+        Value::List(items) => items.iter().cloned().collect(),
+        Value::Number(_)
+        | Value::Text(_)
+        | Value::Date(_)
+        | Value::Timestamp(_)
+        | Value::Reference(_)
+        | Value::Link(_) => serde_json::Value::String(value.to_string()),
+    }
+}
+
+#[expect(clippy::ref_option, reason = "the shape that serde's attribute asks for")]
+fn plain_value<S: Serializer>(value: &Option<Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    value.as_ref().map(plain).serialize(serializer)
+}
+
+#[expect(clippy::ref_option, reason = "the shape that serde's attribute asks for")]
+fn plain_base<S: Serializer>(base: &Option<Pair<Value>>, serializer: S) -> Result<S::Ok, S::Error> {
+    base.as_ref().map(|base| base.as_ref().map(plain)).serialize(serializer)
 }

@@ -3,7 +3,7 @@
 use crmsync_core::model::{Pair, Side};
 
 use super::{Conflict, ConflictReport, Moment, evidence_name, kind_name, policy_name, shown};
-use crate::cli::render::{Output, counted, printable};
+use crate::cli::render::{Output, counted, joined, printable};
 
 /// Columns of a row's ID that tell it from the others.
 pub const SHORT_ID: usize = 10;
@@ -32,6 +32,7 @@ pub fn list(report: &ConflictReport, output: &Output) -> String {
 
 /// Everything about one conflict, a line a fact.
 pub fn detail(conflict: &Conflict) -> String {
+    let text = |text: &str| text.to_owned();
     let mut lines = vec![
         ("row", conflict.row_id.clone()),
         ("entity", format!("{}/{}", conflict.route, conflict.entity)),
@@ -44,8 +45,8 @@ pub fn detail(conflict: &Conflict) -> String {
         ("", place(conflict, Side::Left)),
         ("right", shown(conflict.right.as_ref())),
         ("", place(conflict, Side::Right)),
-        ("rule", conflict.rule.map(policy_name).unwrap_or_default().to_owned()),
-        ("evidence", conflict.evidence.map(evidence_name).unwrap_or_default().to_owned()),
+        ("rule", conflict.rule.map(policy_name).map(text).unwrap_or_default()),
+        ("evidence", conflict.evidence.map(evidence_name).map(text).unwrap_or_default()),
         ("run", conflict.run.clone()),
         ("first seen", conflict.first_seen.format("%Y-%m-%d %H:%M:%S UTC").to_string()),
     ];
@@ -54,7 +55,7 @@ pub fn detail(conflict: &Conflict) -> String {
         lines.push(("candidate", format!("{} {url}", candidate.id)));
     }
     let shown = lines.iter().filter(|(_, text)| !text.trim().is_empty());
-    shown.map(|(name, text)| format!("{name:<11}{}\n", printable(text.trim_end()))).collect()
+    joined(shown.map(|(name, text)| format!("{name:<11}{}\n", printable(text.trim_end()))))
 }
 
 fn field(conflict: &Conflict) -> String {
@@ -91,7 +92,8 @@ fn outcome(conflict: &Conflict) -> String {
 
 fn place(conflict: &Conflict, side: Side) -> String {
     let record = conflict.records[side].as_ref();
-    let id = record.map(|record| format!("#{}", record.id)).unwrap_or_default();
+    let id = record.map(|record| format!("{} #{}", conflict.sides[side], record.id));
+    let id = id.unwrap_or_default();
     let url = record.and_then(|record| record.url.clone()).unwrap_or_default();
     let at = conflict.modified_at[side].as_ref().map(moment).unwrap_or_default();
     [id, at, url].iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("  ")

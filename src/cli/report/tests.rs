@@ -72,6 +72,7 @@ fn report() -> ConflictReport {
             stored.row.code = Code::Ambiguous;
             stored.row.field = None;
             stored.row.records.right = None;
+            stored.row.modified_at.right = None;
             stored.row.base = None;
             stored.row.left = None;
             stored.row.right = None;
