@@ -5,31 +5,10 @@ use std::process::ExitCode;
 
 use crate::config::{ConfigError, Paint, SecretMissing};
 use crate::connectors::{ConnectorError, Recovery};
+use crate::service::ServiceError;
 use crate::store::StoreError;
 
-/// Exit codes of semantics §16.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Exit {
-    Clean = 0,
-    /// Open conflicts, holds or quarantine.
-    Open = 1,
-    /// Configuration or command line.
-    Config = 2,
-    /// A guard withheld something.
-    Guard = 3,
-    SideUnavailable = 4,
-    Budget = 5,
-    LeaseHeld = 6,
-    /// The store needs a person.
-    Store = 7,
-}
-
-impl Exit {
-    pub const fn code(self) -> u8 {
-        self as u8
-    }
-}
+pub use crate::service::Exit;
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -134,5 +113,24 @@ impl From<ConnectorError> for Failure {
             | Recovery::Redescribe => Exit::SideUnavailable,
         };
         Self::new(exit, error.to_string())
+    }
+}
+
+impl From<ServiceError> for Failure {
+    fn from(error: ServiceError) -> Self {
+        let exit = error.exit();
+        match error {
+            ServiceError::Connector(error) => error.into(),
+            ServiceError::Store(error) => error.into(),
+            ServiceError::Mapping(found) => {
+                let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
+                Self::new(exit, lines.join("\n"))
+                    .help("crmsync mapping check shows each with a caret under its place")
+            }
+            ServiceError::Config(_)
+            | ServiceError::Paused { .. }
+            | ServiceError::Cancelled
+            | ServiceError::OutdatedPlan(_) => Self::new(exit, error.to_string()),
+        }
     }
 }

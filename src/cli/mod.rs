@@ -9,7 +9,6 @@ mod check;
 mod completions;
 mod conflicts;
 mod connect;
-mod connecting;
 pub mod context;
 mod describe;
 pub mod exit;

@@ -9,77 +9,26 @@ use std::sync::Arc;
 use base64::Engine as _;
 use crmsync_core::mapping::{self, Diagnostic, SideMetadata};
 use crmsync_core::model::schema::ModuleSchema;
-use crmsync_core::model::{EntityName, ModuleName, OpenRow, Pair, Plan, RouteName, Side};
+use crmsync_core::model::{ModuleName, Pair, RouteName, Side};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Serialize;
-use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use super::args;
-use super::connecting;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::progress::Progress;
 use super::render::note;
 use super::runs::AfterUndo;
 use crate::config::{self, Config, Route, Secret};
+use crate::connectors::Connector;
+use crate::connectors::http::HttpSettings;
 use crate::connectors::zoho as zoho_api;
-use crate::connectors::{Connector, Cost};
-use crate::store::{RunRecord, Store};
+use crate::service::{Session, connect};
+use crate::store::Store;
 
-/// What kind of run it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    #[default]
-    Sync,
-    /// Reads every listing whole.
-    Full,
-    /// Forgets the baselines and agrees anew: semantics §14.2.
-    Resync,
-}
-
-/// Asks a person whether a plan may run.
-pub type Ask = Arc<dyn Fn(&Plan) -> bool + Send + Sync>;
-
-/// What a command asks of a run.
-#[derive(Clone, Default)]
-pub struct RunOptions {
-    /// Empty: all entities of the route.
-    pub entities: Vec<EntityName>,
-    /// Hash of a plan that a person approved.
-    pub approve: Option<String>,
-    /// Asked when guards trip and no hash was given.
-    pub ask: Option<Ask>,
-    pub mode: Mode,
-    /// Only this record, by its ID on either side.
-    pub record: Option<String>,
-    /// Only these ops, from a saved plan.
-    pub only: Option<Plan>,
-    pub cancel: CancellationToken,
-}
-
-/// A dry run: what would happen, and what it would cost.
-#[derive(Clone, Debug, Serialize)]
-pub struct PlanOutcome {
-    pub plan: Plan,
-    /// Cost of applying it, by side.
-    pub forecast: Pair<Cost>,
-    /// What planning itself cost.
-    pub spent: Pair<Cost>,
-}
-
-/// What a run did.
-#[derive(Clone, Debug, Serialize)]
-pub struct RunReport {
-    pub run: RunRecord,
-    pub plan: Plan,
-    /// Rows that still wait, after the run.
-    pub open_rows: u64,
-    /// Conflicts and questions of this run, decided ones too.
-    pub rows: Vec<OpenRow>,
-    pub cost: Pair<Cost>,
-    #[serde(skip)]
-    pub exit: Exit,
-}
+pub use crate::service::run::Ask;
+pub use crate::service::session::PlanOutcome;
+pub use crate::service::{Mode, RunOptions, RunReport};
 
 /// What a grant code was exchanged for.
 pub(super) struct Grant {
@@ -90,24 +39,30 @@ pub(super) struct Grant {
 
 /// Plans one route without a writer.
 pub(super) async fn plan(
-    _context: &Context,
-    _config: &Config,
-    _route: &RouteName,
-    _options: &RunOptions,
-    _progress: &dyn Progress,
+    context: &Context,
+    config: &Config,
+    route: &RouteName,
+    options: &RunOptions,
+    progress: &dyn Progress,
 ) -> Result<PlanOutcome, Failure> {
-    Err(not_wired("planning"))
+    let session = Session::open(config, route, &context.ambient).await?;
+    let outcome = session.plan(options, progress).await;
+    session.close().await?;
+    Ok(outcome?)
 }
 
 /// Plans and applies one route, or applies `options.only`.
 pub(super) async fn sync(
-    _context: &Context,
-    _config: &Config,
-    _route: &RouteName,
-    _options: &RunOptions,
-    _progress: &dyn Progress,
+    context: &Context,
+    config: &Config,
+    route: &RouteName,
+    options: &RunOptions,
+    progress: &dyn Progress,
 ) -> Result<RunReport, Failure> {
-    Err(not_wired("syncing"))
+    let session = Session::open(config, route, &context.ambient).await?;
+    let report = session.sync(options, progress).await;
+    session.close().await?;
+    Ok(report?)
 }
 
 /// Writes back what a run changed.
@@ -134,17 +89,7 @@ pub(super) async fn after_undo(
 
 /// Opens the store, with the key that seals sign-ins where it is set.
 pub(super) async fn store(config: &Config) -> Result<Store, Failure> {
-    let store = Store::open(config.store.url.reveal()?.expose_secret()).await?;
-    Ok(match &config.store.key {
-        // A key that is not set is missed only where a sign-in is sealed or opened.
-        Some(key) if key.reveal().is_ok() => store.with_key(store_key(key)?),
-        Some(_) | None => store,
-    })
-}
-
-/// The name under which the store keeps a connection's refresh token.
-fn refresh_token_name(connection: &str) -> String {
-    format!("{connection}.refresh_token")
+    Ok(connect::open_store(config).await?)
 }
 
 /// Opens a store that can seal a sign-in.
@@ -167,23 +112,7 @@ pub(super) async fn keep_grant(
     connection: &str,
     grant: &Grant,
 ) -> Result<(), Failure> {
-    Ok(store.save_secret(&refresh_token_name(connection), &grant.refresh_token).await?)
-}
-
-/// The refresh token that `connect` stored; only a Zoho connection without one of its own has it.
-async fn kept_grant(config: &Config, connection: &str) -> Result<Option<SecretString>, Failure> {
-    match config.connections.get(connection) {
-        Some(config::Connection::Zoho(zoho)) if zoho.refresh_token.is_none() => {
-            let store = store(config).await?;
-            Ok(store.load_secret(&refresh_token_name(connection)).await?)
-        }
-        Some(
-            config::Connection::Zoho(_)
-            | config::Connection::Pipedrive(_)
-            | config::Connection::Sql(_),
-        )
-        | None => Ok(None),
-    }
+    Ok(store.save_secret(&connect::refresh_token_name(connection), &grant.refresh_token).await?)
 }
 
 /// Syncs two simulated companies.
@@ -209,14 +138,14 @@ pub(super) fn store_key(key: &Secret) -> Result<[u8; 32], Failure> {
     })
 }
 
-/// Signs in to a connection. Nothing is sent before its first use.
+/// Makes a connection's connector. Nothing is sent before its first use.
 pub(super) async fn connector(
     context: &Context,
     config: &Config,
     name: &str,
 ) -> Result<Arc<dyn Connector>, Failure> {
-    let kept = kept_grant(config, name).await?;
-    connecting::open(config, name, kept, &context.ambient.clock, context.entropy.seed())
+    let store = store(config).await?;
+    Ok(connect::connector(config, name, &store, &context.ambient).await?)
 }
 
 /// Exchanges a Zoho grant code.
@@ -226,14 +155,24 @@ pub(super) async fn exchange(
     zoho: &config::Zoho,
     code: &SecretString,
 ) -> Result<Grant, Failure> {
-    let client = connecting::zoho_client(name, zoho)?;
-    let http = connecting::zoho_http(name, zoho, context.entropy.seed())?;
-    let redirect =
-        zoho.redirect_uri.as_deref().map(|url| connecting::url(name, url)).transpose()?;
+    let client = connect::oauth_client(name, zoho)?;
+    let nothing = SecretString::from(String::new());
+    let seed = context.entropy.seed();
+    let http = HttpSettings {
+        connect_timeout: zoho.shared.connect_timeout,
+        read_timeout: zoho.shared.timeout,
+        proxy: zoho.shared.proxy.as_deref().map(address).transpose()?,
+        ..zoho_api::Settings::new(name, client.clone(), nothing, seed).http
+    };
+    let redirect = zoho.redirect_uri.as_deref().map(address).transpose()?;
     let clock = context.ambient.clock.clone();
     let grant =
         zoho_api::exchange_grant_code(http, clock, &client, code, redirect.as_ref()).await?;
     Ok(Grant { refresh_token: grant.refresh_token, scopes: grant.scopes })
+}
+
+fn address(text: &str) -> Result<Url, Failure> {
+    Url::parse(text).map_err(|error| Failure::config(format!("`{text}` is no URL: {error}")))
 }
 
 /// Scopes that Zoho needs for `modules`.

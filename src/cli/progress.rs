@@ -6,15 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::render::{Output, note};
+use crate::service::Silent;
 
-/// What a run tells while it works.
-pub trait Progress: Send + Sync {
-    /// A phase begins; `total` steps, where that is known.
-    fn phase(&self, name: &str, total: Option<u64>);
-    fn advance(&self, by: u64);
-    /// Something worth a line.
-    fn note(&self, line: &str);
-}
+pub use crate::service::Progress;
 
 /// Chooses how progress is shown.
 pub fn progress(output: &Output) -> Box<dyn Progress> {
@@ -25,14 +19,6 @@ pub fn progress(output: &Output) -> Box<dyn Progress> {
     } else {
         Box::new(Lines { state: Mutex::new(None) })
     }
-}
-
-struct Silent;
-
-impl Progress for Silent {
-    fn phase(&self, _name: &str, _total: Option<u64>) {}
-    fn advance(&self, _by: u64) {}
-    fn note(&self, _line: &str) {}
 }
 
 struct Bars {

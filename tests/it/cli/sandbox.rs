@@ -158,10 +158,8 @@ async fn given_a_grant_code_when_connected_then_later_commands_are_signed_in() {
     let connected = desk.run(&["connect", "zoho", "--code", &code, "--quiet"]);
     let after = desk.run(&["describe", "zoho", "--quiet"]);
 
-    assert_eq!(
-        before.err,
-        "error: connection `zoho` is not signed in\n  help: run crmsync connect zoho\n"
-    );
+    assert_eq!(before.code, 2);
+    assert!(before.err.contains("connection `zoho` is not signed in"), "{}", before.err);
     assert_eq!(connected.code, 0, "{}{}", connected.out, connected.err);
     assert!(connected.out.starts_with("zoho: authorised as "), "{}", connected.out);
     assert_eq!(after.code, 0, "{}", after.err);
