@@ -54,14 +54,25 @@ fn ambient() -> Ambient {
         let count = count.fetch_add(1, Ordering::Relaxed);
         format!("{millis:012x}{count:06x}{chance:08x}")
     });
-    Ambient { clock, ids, holder: holder() }
+    Ambient { clock, ids, holder: holder(), is_gone }
 }
 
 /// Who holds a lease, for whoever finds it taken.
 fn holder() -> String {
+    format!("{}, process {}", host(), std::process::id())
+}
+
+fn host() -> String {
     let host = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "this machine" } else { host.trim() };
-    format!("{host}, process {}", std::process::id())
+    host.to_owned()
+}
+
+/// A process of this host that `/proc` does not list was killed; elsewhere only the lease's end tells.
+fn is_gone(holder: &str) -> bool {
+    let Some((there, process)) = holder.split_once(", process ") else { return false };
+    let processes = std::path::Path::new("/proc");
+    there == host() && processes.join("self").exists() && !processes.join(process).exists()
 }
 
 /// Four random UUIDs have 488 random bits; their hash is 32 bytes that nobody can guess.

@@ -207,7 +207,8 @@ pub struct Sync {
     /// What to sync, as route or route/entity; default: everything
     #[arg(value_name = "ROUTE[/ENTITY]")]
     pub targets: Vec<Target>,
-    /// Hash of the plan that `crmsync plan` showed, where guards or a first sync ask for consent
+    /// Hash of the plan that `crmsync plan` showed, where guards or a first sync ask for consent; `auto` consents
+    /// to whatever the plan turns out to be
     #[arg(long, value_name = "HASH")]
     pub approve: Option<String>,
     #[command(flatten)]

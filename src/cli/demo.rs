@@ -42,32 +42,57 @@ pub(super) async fn demo(context: &Context, once: bool) -> Result<Exit, Failure>
     let progress = progress.as_ref();
     say(context, &stage.welcome())?;
 
-    say(context, "\n── 1. The plan of the first sync ──────────────────────────────────────────\n")?;
+    say(
+        context,
+        "\n── 1. The plan of the first sync ──────────────────────────────────────────\n",
+    )?;
     let session = stage.open().await?;
     let outcome = session.plan(&RunOptions::default(), progress).await?;
     say(context, &plan_view::show(&outcome.plan, &stage.names, Detail::First, &context.output))?;
     say(context, &plan_view::cost(&outcome.forecast, &stage.names))?;
 
-    say(context, "\n── 2. Approved by the demo, and applied ───────────────────────────────────\n")?;
+    say(
+        context,
+        "\n── 2. Approved by the demo, and applied ───────────────────────────────────\n",
+    )?;
     let first = stage.sync(progress).await?;
     say(context, &stage.summary(&first))?;
 
-    say(context, "\n── 3. People edit on both sides ───────────────────────────────────────────\n")?;
+    say(
+        context,
+        "\n── 3. People edit on both sides ───────────────────────────────────────────\n",
+    )?;
     say(context, &stage.edit())?;
 
-    say(context, "\n── 4. The second sync ─────────────────────────────────────────────────────\n")?;
+    say(
+        context,
+        "\n── 4. The second sync ─────────────────────────────────────────────────────\n",
+    )?;
     let second = stage.sync(progress).await?;
     say(context, &plan_view::show(&second.plan, &stage.names, Detail::First, &context.output))?;
     say(context, &stage.summary(&second))?;
 
-    say(context, "\n── 5. The conflict report ─────────────────────────────────────────────────\n")?;
+    say(
+        context,
+        "\n── 5. The conflict report ─────────────────────────────────────────────────\n",
+    )?;
     say(context, &conflicts(context, &second))?;
 
-    say(context, "\n── 6. Again, with nothing to do ───────────────────────────────────────────\n")?;
+    say(
+        context,
+        "\n── 6. Again, with nothing to do ───────────────────────────────────────────\n",
+    )?;
     let third = stage.sync(progress).await?;
     say(context, &stage.summary(&third))?;
     let quiet = third.tally.written() == 0;
-    say(context, if quiet { "Nothing was written: both sides are the same.\n" } else { "Unexpected writes.\n" })?;
+    say(
+        context,
+        if quiet {
+            "Nothing was written: both sides are the same.\n"
+        } else {
+            "Unexpected writes.\n"
+        },
+    )?;
     if !once {
         stage.keep_on(context, progress).await?;
     }
@@ -76,16 +101,20 @@ pub(super) async fn demo(context: &Context, once: bool) -> Result<Exit, Failure>
 
 impl Stage {
     async fn build(context: &Context) -> Result<Self, Failure> {
-        let failed = |what: &str, error: std::io::Error| Failure::config(format!("cannot {what}: {error}"));
+        let failed =
+            |what: &str, error: std::io::Error| Failure::config(format!("cannot {what}: {error}"));
         let folder = TempDir::new().map_err(|error| failed("make a temporary folder", error))?;
         let clock = ServerClock::running(TimeDelta::zero());
-        let sandbox = Sandbox::start(&clock, 7, Ports::default()).await.map_err(|error| failed("start the simulators", error))?;
+        let sandbox = Sandbox::start(&clock, 7, Ports::default())
+            .await
+            .map_err(|error| failed("start the simulators", error))?;
         seed_demo(&sandbox.zoho, &sandbox.pipedrive);
-        let mappings = folder.path().join("mappings");
-        init::write_mappings(&mappings).map_err(|error| failed("write the mapping files", error))?;
+        init::write_mappings(folder.path())?;
+        let mappings = folder.path().join("mappings/zoho-pipedrive");
         let store = format!("sqlite://{}", folder.path().join("crmsync.db").display());
         let text = sandbox.config(&store, &mappings);
-        let config = Config::parse(&folder.path().join("crmsync.toml"), &text, &Environment::default())?;
+        let config =
+            Config::parse(&folder.path().join("crmsync.toml"), &text, &Environment::default())?;
         let now = clock.clone();
         // People take breaks between steps that a reader need not wait for: all clocks jump together.
         let ambient = Ambient { clock: Clock::new(move || now.now()), ..context.ambient.clone() };
@@ -138,7 +167,12 @@ impl Stage {
                 if side == Side::Left { "credits" } else { "tokens" },
             );
         }
-        let _ = writeln!(text, "{} open, exit code {}", counted(report.open_rows, "question"), report.exit.code());
+        let _ = writeln!(
+            text,
+            "{} open, exit code {}",
+            counted(report.open_rows, "question"),
+            report.exit.code()
+        );
         text
     }
 
@@ -159,18 +193,32 @@ impl Stage {
         let mut said = String::new();
         let mut tell = |line: &str| said.push_str(&format!("  {line}\n"));
         self.clock.advance(TimeDelta::minutes(5));
-        if let (Some(contact), Some(person)) = (contact("ada.petersen@alster.example"), person("ada.petersen@alster.example")) {
+        if let (Some(contact), Some(person)) =
+            (contact("ada.petersen@alster.example"), person("ada.petersen@alster.example"))
+        {
             zoho.edit("Contacts", contact, json!({ "Phone": "+49 40 30051999" }));
             pipedrive.edit("persons", person, emails("ada@alster.example"));
-            tell("Ada Petersen: new phone in Zoho, new e-mail in Pipedrive (both will be on both sides)");
+            tell(
+                "Ada Petersen: new phone in Zoho, new e-mail in Pipedrive (both will be on both sides)",
+            );
         }
-        if let (Some(contact), Some(person)) = (contact("clara@brandt.example"), person("clara@brandt.example")) {
+        if let (Some(contact), Some(person)) =
+            (contact("clara@brandt.example"), person("clara@brandt.example"))
+        {
             zoho.edit("Contacts", contact, json!({ "Last_Name": "Brandt-Meyer" }));
             self.clock.advance(TimeDelta::minutes(2));
-            pipedrive.edit("persons", person, json!({ "first_name": "Clara", "last_name": "Meyer" }));
-            tell("Clara Brandt: married in Zoho, and two minutes later differently in Pipedrive (newest wins, reported)");
+            pipedrive.edit(
+                "persons",
+                person,
+                json!({ "first_name": "Clara", "last_name": "Meyer" }),
+            );
+            tell(
+                "Clara Brandt: married in Zoho, and two minutes later differently in Pipedrive (newest wins, reported)",
+            );
         }
-        if let (Some(contact), Some(person)) = (contact("elena@cafelinde.example"), person("elena@cafelinde.example")) {
+        if let (Some(contact), Some(person)) =
+            (contact("elena@cafelinde.example"), person("elena@cafelinde.example"))
+        {
             zoho.edit("Contacts", contact, json!({ "Email": "elena.l@cafelinde.example" }));
             pipedrive.edit("persons", person, emails("office@cafelinde.example"));
             tell("Elena Lindner: two e-mails within the same five seconds (a person is asked)");
@@ -179,7 +227,10 @@ impl Stage {
             pipedrive.delete("persons", person);
             tell("Hanna Zbinden: deleted in Pipedrive (kept in Zoho, not made again)");
         }
-        zoho.add("Contacts", json!({ "First_Name": "Mira", "Last_Name": "Novak", "Email": "mira@novak.example" }));
+        zoho.add(
+            "Contacts",
+            json!({ "First_Name": "Mira", "Last_Name": "Novak", "Email": "mira@novak.example" }),
+        );
         tell("Mira Novak: new in Zoho (created in Pipedrive)");
         said
     }
@@ -201,17 +252,30 @@ impl Stage {
             let options = RunOptions { ask: Some(Arc::new(|_| true)), ..RunOptions::default() };
             let report = self.open().await?.sync(&options, progress).await?;
             if report.tally.written() > 0 {
-                say(context, &plan_view::show(&report.plan, &self.names, Detail::First, &context.output))?;
+                say(
+                    context,
+                    &plan_view::show(&report.plan, &self.names, Detail::First, &context.output),
+                )?;
             }
         }
     }
 }
 
 fn conflicts(context: &Context, report: &RunReport) -> String {
-    let shown = |value: Option<&crmsync_core::model::Value>| value.map_or_else(|| "–".into(), ToString::to_string);
+    let shown = |value: Option<&crmsync_core::model::Value>| {
+        value.map_or_else(|| "–".into(), ToString::to_string)
+    };
     let rows = report.rows.iter().map(|row| {
         vec![
-            format!("{} {}", row.entity, row.records.left.as_ref().or(row.records.right.as_ref()).map_or("", |id| id.as_str())),
+            format!(
+                "{} {}",
+                row.entity,
+                row.records
+                    .left
+                    .as_ref()
+                    .or(row.records.right.as_ref())
+                    .map_or("", |id| id.as_str())
+            ),
             row.field.as_ref().map_or_else(|| "(record)".to_owned(), ToString::to_string),
             shown(row.base.as_ref().map(|base| &base.left)),
             shown(row.left.as_ref()),
@@ -220,7 +284,9 @@ fn conflicts(context: &Context, report: &RunReport) -> String {
             printable(&row.message),
         ]
     });
-    context.output.table(&["record", "field", "agreed before", "zoho", "pipedrive", "decision", "why"], rows)
+    context
+        .output
+        .table(&["record", "field", "agreed before", "zoho", "pipedrive", "decision", "why"], rows)
 }
 
 fn say(context: &Context, text: &str) -> Result<(), Failure> {

@@ -23,7 +23,7 @@ const SET: &str = "zoho-pipedrive/";
 const KEY: &str = "CRMSYNC_KEY";
 
 #[derive(Serialize)]
-struct Written {
+pub(super) struct Written {
     path: String,
     /// `false`: it was there before and stays as it was.
     new: bool,
@@ -36,15 +36,22 @@ pub(super) fn run(context: &Context, args: &Init) -> Result<Exit, Failure> {
         write_new(&folder, ".env.example", include_str!("../../templates/init/env.example"))?,
         write_new(&folder, ".gitignore", ".env\ncrmsync.db*\n")?,
     ];
+    written.extend(write_mappings(&folder)?);
+    written.push(write_key(context, &folder)?);
+    context.output.result(&written, || show(&written))?;
+    Ok(Exit::Clean)
+}
+
+/// Writes the shipped mapping files below `mappings/` of a folder.
+pub(super) fn write_mappings(folder: &Path) -> Result<Vec<Written>, Failure> {
+    let mut written = Vec::new();
     for path in Shipped::iter().filter(|path| path.starts_with(SET) && path.ends_with(".toml")) {
         let file =
             Shipped::get(&path).ok_or_else(|| Failure::config("a shipped mapping is gone"))?;
         let text = String::from_utf8_lossy(&file.data);
-        written.push(write_new(&folder, &format!("mappings/{path}"), &text)?);
+        written.push(write_new(folder, &format!("mappings/{path}"), &text)?);
     }
-    written.push(write_key(context, &folder)?);
-    context.output.result(&written, || show(&written))?;
-    Ok(Exit::Clean)
+    Ok(written)
 }
 
 fn show(written: &[Written]) -> String {

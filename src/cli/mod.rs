@@ -10,6 +10,7 @@ mod completions;
 mod conflicts;
 mod connect;
 pub mod context;
+mod demo;
 mod describe;
 pub mod exit;
 mod failures;
@@ -125,7 +126,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Runs(args) => runs::run(context, args).await,
         Command::Why(args) => why::run(context, args).await,
         Command::Status => status::run(context).await,
-        Command::Demo(args) => sandbox::demo(context, args).await,
+        Command::Demo(args) => demo::demo(context, args.once).await,
         Command::Sandbox(args) => sandbox::sandbox(context, args).await,
         Command::Completions(args) => completions::completions(context, args),
         Command::Man(args) => completions::man(context, args),

@@ -115,15 +115,6 @@ pub(super) async fn keep_grant(
     Ok(store.save_secret(&connect::refresh_token_name(connection), &grant.refresh_token).await?)
 }
 
-/// Syncs two simulated companies.
-pub(super) async fn demo(
-    _context: &Context,
-    _once: bool,
-    _progress: &dyn Progress,
-) -> Result<Exit, Failure> {
-    Err(not_wired("the demo"))
-}
-
 fn not_wired(what: &str) -> Failure {
     Failure::config(format!("{what} is not part of this build"))
 }

@@ -125,7 +125,10 @@ pub(super) async fn sync(context: &Context, args: &args::Sync) -> Result<Exit, F
     let mut reports = Vec::new();
     for (route, entities) in choose(&config, &args.targets)? {
         let mut options = options(context, &args.scope, entities, args.approve.clone());
-        options.ask = ask(context, names(&config, &route));
+        options.ask = match args.approve.as_deref() {
+            Some(AUTO) => Some(Arc::new(|_: &Plan| true)),
+            Some(_) | None => ask(context, names(&config, &route)),
+        };
         let progress = progress(&context.output);
         reports
             .push(operations::sync(context, &config, &route, &options, progress.as_ref()).await?);
@@ -135,6 +138,9 @@ pub(super) async fn sync(context: &Context, args: &args::Sync) -> Result<Exit, F
     }
     report_runs(context, &config, &reports)
 }
+
+/// Approves whatever the plan holds: for rehearsals and scripts whose author has thought about it.
+const AUTO: &str = "auto";
 
 /// On a terminal a person is shown the plan and asked; elsewhere nobody is there to ask.
 fn ask(context: &Context, names: Pair<String>) -> Option<Ask> {
@@ -211,6 +217,7 @@ fn options(
         approve,
         mode,
         record: scope.record.clone(),
+        wait_for_settling: true,
         cancel: context.cancel.clone(),
         ..RunOptions::default()
     }

@@ -17,7 +17,7 @@ use super::{connect, forecast};
 use crate::clock::Ambient;
 use crate::config::Config;
 use crate::connectors::{Connector, Cost};
-use crate::store::Store;
+use crate::store::{RouteStore, Store, StoreError};
 
 /// A route with its store and both connections open.
 pub struct Session {
@@ -87,8 +87,7 @@ impl Session {
         options: &RunOptions,
         progress: &dyn Progress,
     ) -> Result<RunReport, ServiceError> {
-        let now = self.ambient.clock.now();
-        let store = self.store.lock(&self.route.name, &self.ambient.holder, now, LEASE).await?;
+        let store = self.lock().await?;
         let run = self.context(options, progress);
         let report = sync(&run, &store).await;
         let released = store.release().await;
@@ -122,6 +121,17 @@ impl Session {
             units: after[side].units - before[side].units,
         });
         Ok(PlanOutcome { plan, forecast, spent })
+    }
+
+    /// Takes the route's lease; one whose holder was killed is taken over before it ends.
+    async fn lock(&self) -> Result<RouteStore, StoreError> {
+        let (name, ambient) = (&self.route.name, &self.ambient);
+        match self.store.lock(name, &ambient.holder, ambient.clock.now(), LEASE).await {
+            Err(StoreError::Leased { holder, until, .. }) if (ambient.is_gone)(&holder) => {
+                self.store.lock(name, &ambient.holder, until, LEASE).await
+            }
+            other => other,
+        }
     }
 
     /// Ends all connections to the store, and leaves it in one file.

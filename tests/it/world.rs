@@ -57,6 +57,7 @@ impl World {
             clock: Clock::new(move || clock.now()),
             ids: Ids::new(move || format!("id-{:06}", ids.fetch_add(1, Ordering::Relaxed))),
             holder: "test".into(),
+            is_gone: |_| false,
         };
         Session::open(&self.config, &RouteName::new("crm"), &ambient).await
     }
