@@ -14,6 +14,8 @@ mod number;
 pub mod phone;
 mod reference;
 pub mod rich_text;
+#[cfg(test)]
+pub(crate) mod testing;
 mod text;
 
 use crate::model::state::Identities;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::compile::{Compiled, Compiler};
+use super::resolve::shown;
+use crate::model::schema::FieldKind;
 use crate::model::{FieldRule, Relation, RemoteField, Side};
 
 /// Says why a field cannot be a key; `None` when it can.
@@ -30,6 +32,7 @@ pub(super) fn check(compiler: &mut Compiler<'_>, fields: &[Compiled<'_>]) {
     for field in fields {
         check_access(compiler, field);
         check_length(compiler, field);
+        check_lists(compiler, field);
     }
     for side in Side::BOTH {
         check_required(compiler, fields, side);
@@ -56,7 +59,7 @@ fn check_access(compiler: &mut Compiler<'_>, field: &Compiled<'_>) {
             continue;
         };
         if !schema.readable {
-            compiler.error(written.span(), format!("`{}` cannot be read", schema.name), None);
+            compiler.error(written.span(), format!("`{}` cannot be read", shown(schema)), None);
         }
         if !field.rule.direction.flows_from(side.other()) {
             continue;
@@ -64,9 +67,9 @@ fn check_access(compiler: &mut Compiler<'_>, field: &Compiled<'_>) {
         if !schema.writable_on_create && !schema.writable_on_update {
             let way = if side == Side::Left { "to-right" } else { "to-left" };
             let help = field.rule.derived.is_none().then(|| format!("add `direction = \"{way}\"`"));
-            compiler.error(written.span(), format!("`{}` is read-only", schema.name), help);
+            compiler.error(written.span(), format!("`{}` is read-only", shown(schema)), help);
         } else if !schema.writable_on_update {
-            let message = format!("`{}` is written on create only", schema.name);
+            let message = format!("`{}` is written on create only", shown(schema));
             compiler.warn(written.span(), message, None);
         }
     }
@@ -85,16 +88,33 @@ fn check_length(compiler: &mut Compiler<'_>, field: &Compiled<'_>) {
             continue;
         };
         let Some(source) = &field.schemas[side.other()] else { continue };
-        // Options are short; their longest label is not known here.
-        if !source.options.is_empty() || limits[side.other()].is_some_and(|length| length <= room) {
+        // Of a short text without a stated length, nothing is known.
+        let is_longer = match limits[side.other()] {
+            Some(length) => length > room,
+            None => matches!(source.kind, FieldKind::LongText | FieldKind::RichText),
+        };
+        if !is_longer {
             continue;
         }
         let length =
             limits[side.other()].map_or("any length".to_owned(), |n| format!("{n} characters"));
         let message =
-            format!("`{}` holds {room} characters, `{}` {length}", schema.name, source.name);
+            format!("`{}` holds {room} characters, `{}` {length}", shown(schema), shown(source));
         let help = "longer text is cut, and then edited on the longer side only";
         compiler.warn(written.span(), message, Some(help.to_owned()));
+    }
+}
+
+/// Of two lists only the primary entries are kept the same.
+fn check_lists(compiler: &mut Compiler<'_>, field: &Compiled<'_>) {
+    let is_list = |side: Side| {
+        let kind = field.schemas[side].as_ref().map(|schema| schema.kind);
+        matches!(kind, Some(FieldKind::EmailList | FieldKind::PhoneList))
+    };
+    if Side::BOTH.into_iter().all(is_list) {
+        let message = "of two lists, only the first entries are kept the same";
+        let help = "map further entries as fields of their own, such as `phones[work]`";
+        compiler.warn(field.name.span(), message, Some(help.to_owned()));
     }
 }
 
@@ -114,7 +134,8 @@ fn check_required(compiler: &mut Compiler<'_>, fields: &[Compiled<'_>], side: Si
             let span = compiler.file.side(side).get_ref().module.span();
             let message = format!(
                 "`{}` needs `{}` to create a record, and nothing fills it",
-                schema.module, field.name
+                schema.module,
+                shown(field)
             );
             let help = "map it, give it a `constant`, or restrict `create`";
             compiler.error(span, message, Some(help.to_owned()));

@@ -242,7 +242,9 @@ pub fn parse(path: &str, text: &str) -> Result<MappingFile, Vec<Diagnostic>> {
         let document = Document { path, text };
         let span = error.span().unwrap_or(0..0);
         let help = suggestion(error.message());
-        vec![document.at(span, Severity::Error, error.message(), help)]
+        // serde calls a key a field, which here is something else.
+        let message = error.message().replace("unknown field", "unknown key");
+        vec![document.at(span, Severity::Error, message, help)]
     })
 }
 
@@ -282,6 +284,59 @@ mod tests {
         }
 
         insta::assert_snapshot!(report);
+    }
+
+    #[test]
+    fn given_a_file_with_every_section_when_parsed_then_it_is_read() {
+        let text = r#"
+entity = "contact"
+left  = { module = "Contacts", filter = "Email is not null" }
+right = { module = "persons" }
+direction = "both"
+create = "both"
+write-mode = "batch"
+
+[match]
+external_id = { left = "Pipedrive_ID", right = "Zoho ID" }
+keys = [
+  { fields = ["email"], strength = "strong" },
+  { fields = ["last_name", "phone"], strength = "weak" },
+]
+
+[conflicts]
+policy = "newest"
+skew = "5s"
+tie = "queue"
+initial = "prefer-left"
+on-mapping-change = "queue"
+
+[deletes]
+to-right = "keep"
+to-left = "archive"
+on_edit = "queue"
+max = "5%"
+marks = { left = { Status = "Gone", Count = 0 } }
+
+[fields]
+email      = { left = "Email",      right = "emails", type = "email" }
+phone      = { left = "Phone",      right = "phones[work]", type = "phone", region = "DE" }
+account    = { left = "Account_Name", right = "org_id", reference = "account" }
+owner      = { left = "Owner", right = "owner_id", type = "user", users = { "a@x" = "b@y" } }
+source     = { left = "Lead_Source", right = "Lead source", options = { "Web Download" = "Website" } }
+stage      = { left = "Stage", right = "stage_id", options = { "Negotiation/Review" = "Sales / Negotiation" }, conflict = "prefer-left" }
+greeting   = { right = "Greeting", expression = "'Dear ' ~ first_name" }
+country    = { constant = "DE", right = "Country" }
+
+[groups]
+money = ["amount", "currency"]
+"#;
+
+        let file = parse("contact.toml", text).unwrap();
+
+        assert_eq!(file.name(), EntityName::new("contact"));
+        assert_eq!(file.module(Side::Right), "persons");
+        assert_eq!(file.external_id(Side::Right).unwrap().get_ref(), "Zoho ID");
+        assert_eq!((file.fields.len(), file.matching.keys.len()), (8, 2));
     }
 
     #[test]

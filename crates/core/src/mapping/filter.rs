@@ -7,7 +7,7 @@ use chrono::{DateTime, NaiveDate, NaiveTime};
 use rust_decimal::Decimal;
 
 use super::options::find_option;
-use super::resolve::resolve;
+use super::resolve::{resolve, shown};
 use crate::engine::filter::{Comparison, Filter};
 use crate::model::Value;
 use crate::model::schema::{FieldKind, FieldSchema, ModuleSchema};
@@ -209,7 +209,7 @@ impl Parser<'_> {
         };
         let value = literal(field, &text, is_bare).ok_or_else(|| FilterError {
             span: self.span(),
-            message: format!("`{text}` does not fit `{}`", field.name),
+            message: format!("`{text}` does not fit `{}`", shown(field)),
             help: is_bare.then(|| "texts stand in single quotes".to_owned()),
         })?;
         self.at += 1;
@@ -298,6 +298,31 @@ pub(super) fn literal(field: &FieldSchema, text: &str, is_bare: bool) -> Option<
         | FieldKind::Unsupported => {
             // A bare word is a number or a mistyped text.
             (!is_bare || Decimal::from_str(text).is_ok()).then(|| Value::text(text))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::mapping::metadata::zoho;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+        #[test]
+        fn given_any_text_when_parsed_then_it_is_read_or_refused_inside_the_text(
+            text in prop_oneof![
+                any::<String>(),
+                "(Email|not|and|or|is|null|in|Amount|'x|'|\"|`|\\(|\\)|=|!=|<=|,|5|ä| ){0,12}",
+            ]
+        ) {
+            if let Err(error) = parse(&text, &zoho("Contacts")) {
+                prop_assert!(error.span.end <= text.len());
+                prop_assert!(text.is_char_boundary(error.span.start));
+            }
         }
     }
 }

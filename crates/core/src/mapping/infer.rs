@@ -71,7 +71,9 @@ impl Form {
                 matches!(kind, Kind::Option | Kind::Currency | Kind::Text | Kind::Bool)
             }
             Self::OptionSet => matches!(kind, Kind::OptionSet | Kind::Tags),
-            Self::User => matches!(kind, Kind::User | Kind::Email | Kind::Text),
+            Self::User => {
+                matches!(kind, Kind::User | Kind::Email | Kind::Text | Kind::Integer | Kind::Id)
+            }
             Self::Reference => {
                 matches!(kind, Kind::Lookup | Kind::Id | Kind::Integer | Kind::Text)
             }

@@ -28,6 +28,11 @@ pub fn resolve(schema: &ModuleSchema, name: &str) -> Result<FieldSchema, NotFoun
     }
 }
 
+/// Returns what a person calls a field: the label of a custom field, whose API name may be a hash.
+pub fn shown(field: &FieldSchema) -> &str {
+    if field.custom { &field.label } else { field.name.as_str() }
+}
+
 fn find<'a>(schema: &'a ModuleSchema, name: &str) -> Result<Option<&'a FieldSchema>, NotFound> {
     if let Some(field) = schema.fields.iter().find(|field| field.name.as_str() == name) {
         return Ok(Some(field));

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate};
 use rust_decimal::Decimal;
 
 use super::Translation::{self, Hold, Write};
-use super::laws::{Numbered, options, rule};
+use super::testing::{Numbered, options, rule};
 use crate::model::{Code, EntityName, LinkId, Pair, RecordId, Relation, Side, Value};
 
 fn number(text: &str) -> Value {

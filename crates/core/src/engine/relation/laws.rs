@@ -1,61 +1,13 @@
 //! The laws of semantics §5 over generated values, for every relation: N1, B1, B2, B3 (invariant I23).
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, NaiveDate};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 
 use super::Translation;
+use super::testing::{Numbered, options, rule};
 use crate::model::mapping::OptionMap;
-use crate::model::state::{Counterpart, Identities};
-use crate::model::{
-    Direction, EntityName, FieldName, FieldRule, LinkId, Pair, RecordId, Relation, Side, Value,
-};
-
-/// Knows `l<n>` as the counterpart of `r<n>`; 7 is planned, 8 pending, 9 unresolved.
-pub(super) struct Numbered;
-
-impl Identities for Numbered {
-    fn counterpart(&self, _: &EntityName, side: Side, id: &RecordId) -> Counterpart {
-        let (own, other) = match side {
-            Side::Left => ("l", "r"),
-            Side::Right => ("r", "l"),
-        };
-        match id.as_str().strip_prefix(own) {
-            Some("7") => Counterpart::Planned(LinkId("seven".into())),
-            Some("8") => Counterpart::Pending,
-            Some("9") | None => Counterpart::Unresolved,
-            Some(number) => Counterpart::Known(RecordId::new(format!("{other}{number}"))),
-        }
-    }
-}
-
-pub(super) fn rule(relation: Relation) -> FieldRule {
-    FieldRule {
-        name: FieldName::new("field"),
-        remote: Pair::new(Some("Left".into()), Some("right".into())),
-        direction: Direction::Both,
-        relation,
-        conflict: None,
-        derived: None,
-        required: Pair::default(),
-        writable: Pair::new(true, true),
-        fingerprint: String::new(),
-    }
-}
-
-pub(super) fn options(open: bool) -> OptionMap {
-    let pairs = [("A", "1"), ("B", "2"), ("C", "3")];
-    let table = |flip: bool| -> BTreeMap<String, String> {
-        let pair = |(left, right): (&str, &str)| {
-            let (from, to) = if flip { (right, left) } else { (left, right) };
-            (from.to_owned(), to.to_owned())
-        };
-        pairs.into_iter().map(pair).collect()
-    };
-    OptionMap { to_right: table(false), to_left: table(true), open }
-}
+use crate::model::{EntityName, FieldRule, LinkId, Pair, RecordId, Relation, Side, Value};
 
 fn agree(rule: &FieldRule, target: Side, source: &Value, value: &Value) -> bool {
     match target {
@@ -191,8 +143,98 @@ fn flag() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// The relation with its sides swapped (invariant I19).
+fn mirror(relation: Relation) -> Relation {
+    fn swap<T>(pair: Pair<T>) -> Pair<T> {
+        Pair::new(pair.right, pair.left)
+    }
+    let flip =
+        |map: OptionMap| OptionMap { to_right: map.to_left, to_left: map.to_right, open: map.open };
+    match relation {
+        Relation::Text { limits } => Relation::Text { limits: swap(limits) },
+        Relation::RichText { html, limits } => {
+            Relation::RichText { html: swap(html), limits: swap(limits) }
+        }
+        Relation::Option { map } => Relation::Option { map: flip(map) },
+        Relation::OptionSet { map } => Relation::OptionSet { map: flip(map) },
+        Relation::User { map } => Relation::User { map: flip(map) },
+        Relation::Number { scale } => Relation::Number { scale: swap(scale) },
+        Relation::Bool
+        | Relation::Phone { .. }
+        | Relation::Email
+        | Relation::Date
+        | Relation::Timestamp
+        | Relation::Reference { .. } => relation,
+    }
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any_text(),
+        html(),
+        number(),
+        flag(),
+        moment(),
+        reference("l"),
+        reference("r"),
+        option_set("[A-C1-3]"),
+        one_or_list(address()),
+        Just(Value::Link(LinkId("seven".into()))),
+    ]
+}
+
+fn any_relation() -> impl Strategy<Value = Relation> {
+    let limits = || (limit(), limit()).prop_map(|(left, right)| Pair::new(left, right));
+    let scale = prop::option::of(0..4_u32);
+    prop_oneof![
+        limits().prop_map(|limits| Relation::Text { limits }),
+        (any::<bool>(), any::<bool>(), limits()).prop_map(|(left, right, limits)| {
+            Relation::RichText { html: Pair::new(left, right), limits }
+        }),
+        any::<bool>().prop_map(|open| Relation::Option { map: options(open) }),
+        any::<bool>().prop_map(|open| Relation::OptionSet { map: options(open) }),
+        any::<bool>().prop_map(|open| Relation::User { map: options(open) }),
+        (scale.clone(), scale)
+            .prop_map(|(left, right)| Relation::Number { scale: Pair::new(left, right) }),
+        Just(Relation::Bool),
+        Just(Relation::Phone { region: Some("DE".into()) }),
+        Just(Relation::Email),
+        Just(Relation::Date),
+        Just(Relation::Timestamp),
+        Just(Relation::Reference { entity: EntityName::new("account") }),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    #[test]
+    fn given_values_of_any_kind_when_translated_then_the_laws_hold(
+        relation in any_relation(), left in any_value(), right in any_value()
+    ) {
+        check(relation, &left, &right)?;
+    }
+
+    #[test]
+    fn given_swapped_sides_when_translated_then_the_outcome_is_mirrored(
+        relation in any_relation(), left in any_value(), right in any_value()
+    ) {
+        // The counterparts of these tests are named by side.
+        prop_assume!(!matches!(relation, Relation::Reference { .. }));
+        let (one, other) = (rule(relation.clone()), rule(mirror(relation)));
+        let left = one.normalize(Side::Left, &left);
+        let right = one.normalize(Side::Right, &right);
+
+        prop_assert_eq!(&other.normalize(Side::Right, &left), &left);
+        prop_assert_eq!(
+            one.agree(&Numbered, &left, &right),
+            other.agree(&Numbered, &right, &left)
+        );
+        prop_assert_eq!(
+            one.translate(&Numbered, Side::Right, &left, &right),
+            other.translate(&Numbered, Side::Left, &left, &right)
+        );
+    }
 
     #[test]
     fn given_texts_when_translated_then_the_laws_hold(

@@ -1,27 +1,20 @@
-//! One field: its remote fields, direction, relation, tables of options and users.
+//! One field: its remote fields, direction and relation.
 
 use std::ops::Range;
 
 use toml::Spanned;
 
-use super::super::file::{FieldFile, SpannedMap, in_order};
+use super::super::file::{FieldFile, SpannedMap};
 use super::super::infer::Form;
-use super::super::options::{
-    IdPair, NoOption, find_option, find_user, full_label, option_map, user_map, users_by_email,
-    without_partner,
-};
+use super::super::resolve::shown;
 use super::{Compiled, Compiler, did_you_mean, fingerprint};
-use crate::engine::expression;
 use crate::engine::relation::phone;
-use crate::model::mapping::{Derived, OptionMap};
+use crate::model::mapping::Derived;
 use crate::model::schema::{FieldKind, FieldSchema, OptionSchema};
 use crate::model::{Direction, EntityName, FieldName, FieldRule, Pair, Relation, Side};
 
-/// How many names a warning lists before it only counts.
-const LISTED: usize = 8;
-
 /// A finding has been made: there is no value, and nothing more to say.
-struct Reported;
+pub(super) struct Reported;
 
 impl<'a> Compiler<'a> {
     /// Compiles one field; `None` when nothing can be made of it, which then has been reported.
@@ -142,8 +135,8 @@ impl<'a> Compiler<'a> {
             let (left_kind, right_kind) = (kind_name(left.kind), kind_name(right.kind));
             let message = format!(
                 "`{}` ({left_kind}) and `{}` ({right_kind}) do not fit together{}",
-                left.name,
-                right.name,
+                shown(left),
+                shown(right),
                 form.map(|form| format!(" as `{}`", form.as_str())).unwrap_or_default()
             );
             self.error(file.form.as_ref().map_or(span.clone(), Spanned::span), message, None);
@@ -162,7 +155,7 @@ impl<'a> Compiler<'a> {
         Some(form)
     }
 
-    fn relation(
+    pub(super) fn relation(
         &mut self,
         span: &Range<usize>,
         file: &FieldFile,
@@ -231,219 +224,6 @@ impl<'a> Compiler<'a> {
         None
     }
 
-    fn options(
-        &mut self,
-        span: &Range<usize>,
-        file: &FieldFile,
-        fields: &Pair<&FieldSchema>,
-        direction: Direction,
-    ) -> Option<OptionMap> {
-        let explicit = match &file.options {
-            Some(options) => self.pairs(options.get_ref(), |compiler, side, name| {
-                compiler.option_id(fields[side], name)
-            })?,
-            None => Vec::new(),
-        };
-        let map = option_map(fields, &explicit);
-        for side in Side::BOTH.into_iter().filter(|side| direction.flows_from(*side)) {
-            let missing = without_partner(&map, side, fields[side]);
-            if missing.is_empty() {
-                continue;
-            }
-            let message = format!(
-                "{} of `{}` without a partner in `{}`: {}",
-                counted(missing.len(), "option"),
-                fields[side].name,
-                fields[side.other()].name,
-                listed(&missing)
-            );
-            if let Some(options) = &file.options {
-                self.error(options.span(), message, Some("add them to `options`".to_owned()));
-            } else {
-                let help = "records with them hold this field; name partners in `options`";
-                self.warn(span.clone(), message, Some(help.to_owned()));
-            }
-        }
-        Some(map)
-    }
-
-    fn option_id(&mut self, field: &FieldSchema, name: &Spanned<String>) -> Option<String> {
-        let written = name.get_ref();
-        // A side without a list of options holds plain text.
-        if field.options.is_empty() {
-            return Some(written.clone());
-        }
-        let (message, help) = match find_option(field, written) {
-            Ok(option) => return Some(option.id.clone()),
-            Err(NoOption::Ambiguous(labels)) => (
-                format!("`{written}` names several options of `{}`", field.name),
-                Some(format!("write one of `{}`", labels.join("`, `"))),
-            ),
-            Err(NoOption::Unknown) => {
-                let labels: Vec<_> = field.options.iter().map(full_label).collect();
-                let known = labels.iter().map(String::as_str);
-                let help = did_you_mean(written, known)
-                    .or_else(|| Some(format!("it has {}", listed(&labels))));
-                (format!("`{}` has no option `{written}`", field.name), help)
-            }
-        };
-        self.error(name.span(), message, help);
-        None
-    }
-
-    fn users(
-        &mut self,
-        span: &Range<usize>,
-        file: &FieldFile,
-        fields: &Pair<&FieldSchema>,
-        direction: Direction,
-    ) -> Option<OptionMap> {
-        let explicit = match &file.users {
-            Some(users) => self.pairs(users.get_ref(), Self::user_id)?,
-            None => Vec::new(),
-        };
-        let people = self.sides.as_ref().map(|side| side.users);
-        let is_user = fields.as_ref().map(|field| field.kind == FieldKind::User);
-        let map = match (is_user.left, is_user.right) {
-            (true, false) => users_by_email(Side::Left, people.left),
-            (false, true) => users_by_email(Side::Right, people.right),
-            (true, true) | (false, false) => user_map(&people, &explicit),
-        };
-        for side in Side::BOTH.into_iter().filter(|side| direction.flows_from(*side)) {
-            let missing: Vec<_> = people[side]
-                .iter()
-                .filter(|user| user.active && map.image(side.other(), &user.id).is_none())
-                .map(|user| user.email.clone())
-                .collect();
-            if is_user[side] && !missing.is_empty() {
-                let message = format!(
-                    "{} on the {side} side without a partner: {}",
-                    counted(missing.len(), "user"),
-                    listed(&missing)
-                );
-                let help = "their records hold this field; name partners in `users`";
-                self.warn(span.clone(), message, Some(help.to_owned()));
-            }
-        }
-        Some(map)
-    }
-
-    fn user_id(&mut self, side: Side, name: &Spanned<String>) -> Option<String> {
-        let users = self.sides[side].users;
-        if let Some(user) = find_user(users, name.get_ref()) {
-            return Some(user.id.clone());
-        }
-        let help = did_you_mean(name.get_ref(), users.iter().map(|user| user.email.as_str()));
-        self.error(name.span(), format!("the {side} side has no user `{}`", name.get_ref()), help);
-        None
-    }
-
-    /// Resolves a table of pairs; all of its entries are looked at before it is given up.
-    fn pairs(
-        &mut self,
-        table: &SpannedMap<Spanned<String>>,
-        mut id: impl FnMut(&mut Self, Side, &Spanned<String>) -> Option<String>,
-    ) -> Option<Vec<IdPair>> {
-        let pairs: Vec<Option<IdPair>> = in_order(table)
-            .into_iter()
-            .map(|(left, right)| {
-                let left = id(self, Side::Left, left);
-                let right = id(self, Side::Right, right);
-                left.zip(right)
-            })
-            .collect();
-        pairs.into_iter().collect()
-    }
-
-    fn derived(
-        &mut self,
-        file: &FieldFile,
-        target: Side,
-        schema: &FieldSchema,
-        span: Range<usize>,
-    ) -> Option<(Relation, Option<Derived>)> {
-        if let Some(constant) = &file.constant {
-            let value = self.constant(schema, constant.get_ref(), constant.span())?;
-            return Some((
-                self.one_sided(file, target, schema, true, span)?,
-                Some(Derived::Constant(value)),
-            ));
-        }
-        let expression = file.expression.as_ref()?;
-        self.check_expression(expression, target.other());
-        let derived = Derived::Expression(expression.get_ref().clone());
-        Some((self.one_sided(file, target, schema, false, span)?, Some(derived)))
-    }
-
-    fn check_expression(&mut self, expression: &Spanned<String>, source: Side) {
-        let names = match expression::fields_read(expression.get_ref()) {
-            Ok(names) => names,
-            Err(error) => return self.error(expression.span(), error.to_string(), None),
-        };
-        let known: Vec<&str> = in_order(&self.file.fields)
-            .into_iter()
-            .filter(|(_, field)| field.remote(source).is_some())
-            .map(|(name, _)| name.get_ref().as_str())
-            .collect();
-        for name in names {
-            if known.contains(&name.as_str()) {
-                continue;
-            }
-            let help = did_you_mean(&name, known.iter().copied());
-            let at = expression.get_ref().find(name.as_str()).unwrap_or_default();
-            let span = self.inside(expression, &(at..at + name.len()));
-            let message =
-                format!("expression reads `{name}`, which is not mapped on the {source} side");
-            self.error(span, message, help);
-        }
-    }
-
-    /// Finds the relation of a derived value and the one field that stores it. A constant is in the target's form
-    /// already; an expression names options by label.
-    fn one_sided(
-        &mut self,
-        file: &FieldFile,
-        target: Side,
-        schema: &FieldSchema,
-        is_constant: bool,
-        span: Range<usize>,
-    ) -> Option<Relation> {
-        let open = || OptionMap { open: true, ..OptionMap::default() };
-        let both = Pair::new(schema, schema);
-        let limits = Pair::from_side(target, schema.max_length, None);
-        let written = file.form.as_ref().map(|form| *form.get_ref());
-        let form = written.or(Form::natural(schema.kind)).filter(|form| form.admits(schema.kind));
-        match form {
-            Some(Form::Text) => Some(Relation::Text { limits }),
-            Some(Form::RichText) => {
-                let html = schema.kind == FieldKind::RichText;
-                Some(Relation::RichText { html: Pair::from_side(target, html, false), limits })
-            }
-            Some(Form::Option) if is_constant => Some(Relation::Option { map: open() }),
-            Some(Form::OptionSet) if is_constant => Some(Relation::OptionSet { map: open() }),
-            Some(Form::Option) => Some(Relation::Option { map: labels(target, schema) }),
-            Some(Form::OptionSet) => Some(Relation::OptionSet { map: labels(target, schema) }),
-            Some(Form::User) => {
-                let map = users_by_email(target, self.sides[target].users);
-                Some(Relation::User { map: if is_constant { open() } else { map } })
-            }
-            Some(
-                form @ (Form::Email
-                | Form::Phone
-                | Form::Number
-                | Form::Bool
-                | Form::Date
-                | Form::Timestamp),
-            ) => self.relation(&span, file, form, &both, Direction::Both),
-            Some(Form::Reference) | None => {
-                let message =
-                    format!("`{}` ({}) cannot be computed", schema.name, kind_name(schema.kind));
-                self.error(span, message, None);
-                None
-            }
-        }
-    }
-
     /// Keys that say nothing for this relation are mistakes.
     fn unused_keys(&mut self, file: &FieldFile, relation: &Relation) {
         let unused = |span: Option<Range<usize>>, key: &'static str, used: bool| {
@@ -483,38 +263,13 @@ fn with_flags(mut field: FieldSchema) -> FieldSchema {
     field
 }
 
-/// Labels on the computed side, IDs on the target.
-fn labels(target: Side, schema: &FieldSchema) -> OptionMap {
-    let mut map = OptionMap::default();
-    for option in &schema.options {
-        let (to_target, to_source) = match target {
-            Side::Left => (&mut map.to_left, &mut map.to_right),
-            Side::Right => (&mut map.to_right, &mut map.to_left),
-        };
-        to_target.insert(full_label(option), option.id.clone());
-        to_source.insert(option.id.clone(), full_label(option));
-    }
-    map
-}
-
 fn scale(field: &FieldSchema, file: &FieldFile) -> Option<u32> {
     if field.kind == FieldKind::Integer { Some(0) } else { file.decimals }
 }
 
-fn kind_name(kind: FieldKind) -> String {
+pub(super) fn kind_name(kind: FieldKind) -> String {
     let name = serde_json::to_value(kind).ok();
     name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
-}
-
-fn listed(names: &[String]) -> String {
-    let shown = names.iter().take(LISTED).map(|name| format!("`{name}`")).collect::<Vec<_>>();
-    let more = names.len().saturating_sub(LISTED);
-    let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{tail}", shown.join(", "))
 }
 
 /// Hashes what semantics §14.3 names: mapping, transform, explicit pairs, remote field, type and length.
