@@ -4,7 +4,7 @@ pub mod assemble;
 mod create;
 mod deletes;
 pub mod expression;
-mod fields;
+pub mod fields;
 pub mod filter;
 pub mod guard;
 pub mod match_key;

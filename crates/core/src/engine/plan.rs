@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-pub use super::assemble::{assemble, exit_code};
+pub use super::assemble::{approve, assemble, exit_code};
 use super::create::Creation;
 use super::fields::Meeting;
 use super::guard::GuardCounters;

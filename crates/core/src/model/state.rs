@@ -183,6 +183,12 @@ impl Subject {
         }
     }
 
+    /// The entity it belongs to; `None` without a link and an observation.
+    pub fn entity(&self) -> Option<&EntityName> {
+        let one = self.observations.left.as_ref().or(self.observations.right.as_ref());
+        self.link.as_ref().map(|link| &link.entity).or(one.map(|seen| &seen.key.entity))
+    }
+
     /// Names the subject: its link, or its record.
     pub fn key(&self) -> SubjectKey {
         if let Some(link) = &self.link {

@@ -1,0 +1,22 @@
+//! A run from its lease to its report: wiring and order, no decisions.
+//!
+//! What lives here: who is asked when, and what is stored before the next step. What may not: deciding which value
+//! wins, which record matches, which write is safe to repeat — the engine and the error kinds do that. Read
+//! `run.rs` (the order of a run on one page), then `observe.rs`, `planning.rs`, `apply.rs`, `recover.rs`.
+
+pub mod apply;
+pub mod connect;
+pub mod error;
+pub mod forecast;
+pub mod identities;
+pub mod metadata;
+pub mod observe;
+pub mod planning;
+pub mod recover;
+pub mod review;
+pub mod run;
+pub mod session;
+
+pub use error::{Exit, ServiceError};
+pub use run::{Mode, Progress, RunOptions, RunReport, Silent};
+pub use session::Session;

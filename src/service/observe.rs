@@ -1,0 +1,467 @@
+//! Observing a side: scans, deletion feeds and reads by id, until the store knows what the side shows.
+//! Semantics §11; every page is one local transaction, so a scan may stop anywhere.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crmsync_core::engine::normalize::{match_keys, normalize};
+use crmsync_core::model::link::{DeleteEvidence, Deletion};
+use crmsync_core::model::record::Presence;
+use crmsync_core::model::{Code, Entity, ModuleName, RecordId, RemoteField, RemoteRecord, Side};
+
+use super::error::ServiceError;
+use super::identities::KnownIdentities;
+use super::run::RunContext;
+use crate::connectors::{Connector, ErrorKind, ListRequest, Order, Page, PageKey, Probe};
+use crate::store::{Absence, Accepted, Cursor, Dirty, Observed, PageCommit, RouteStore, Scan};
+
+/// How often one scan may start again before the run gives up on the side.
+const MOST_PASSES: u32 = 5;
+/// Reason under which deletion-feed rows wait for their read by id; together they are strong evidence.
+const FROM_FEED: &str = "deleted-feed";
+
+/// One side of one entity, being read.
+pub(super) struct Observer<'a> {
+    run: &'a RunContext<'a>,
+    store: &'a RouteStore,
+    entity: &'a Entity,
+    side: Side,
+    connector: &'a dyn Connector,
+    module: &'a ModuleName,
+    fields: Vec<RemoteField>,
+}
+
+/// How far a listing goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// From the watermark.
+    Delta,
+    /// Everything.
+    Full,
+}
+
+impl<'a> Observer<'a> {
+    pub(super) fn new(
+        run: &'a RunContext<'a>,
+        store: &'a RouteStore,
+        entity: &'a Entity,
+        side: Side,
+    ) -> Self {
+        Self {
+            run,
+            store,
+            entity,
+            side,
+            connector: run.route.connectors[side].as_ref(),
+            module: &entity.modules[side],
+            fields: entity.remote_fields(side),
+        }
+    }
+
+    /// Lists what changed (or everything), reads the deletion feed, then reads every dirty record by id.
+    pub(super) async fn observe(&self, extent: Extent) -> Result<Accepted, ServiceError> {
+        let mut cursor = self.store.cursor(&self.entity.name, self.side).await?;
+        let mut accepted = Accepted::default();
+        if extent == Extent::Full || !cursor.complete || cursor.scan.is_some() {
+            add(&mut accepted, self.full_scan(&mut cursor).await?);
+        } else {
+            add(&mut accepted, self.delta(&mut cursor).await?);
+            self.read_deletion_feed(&mut cursor).await?;
+        }
+        add(&mut accepted, self.drain_dirty().await?);
+        Ok(accepted)
+    }
+
+    /// Walks the whole module, then what changed meanwhile: semantics §11.4.
+    async fn full_scan(&self, cursor: &mut Cursor) -> Result<Accepted, ServiceError> {
+        let order =
+            if self.capabilities().scan_limit.is_some() { Order::Modified } else { Order::Id };
+        let mut scan = cursor.scan.take().unwrap_or_else(|| Scan {
+            epoch: cursor.epoch + 1,
+            page: None,
+            since: None,
+            started_at: DateTime::UNIX_EPOCH,
+        });
+        let (mut accepted, mut restarts, mut newest) = (Accepted::default(), 0, scan.since);
+        loop {
+            self.run.check_cancelled()?;
+            let key = scan.page.clone().map(PageKey);
+            let request = self.request(scan.since, order, key.as_ref());
+            let page = match self.connector.list(&request).await {
+                Ok(page) => page,
+                Err(error) if restarts < MOST_PASSES && restarts_scan(&error.kind) => {
+                    restarts += 1;
+                    scan.page = None;
+                    scan.since = if order == Order::Modified { newest } else { None };
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            if scan.started_at == DateTime::UNIX_EPOCH {
+                scan.started_at = page.server_time.unwrap_or(DateTime::UNIX_EPOCH);
+            }
+            newest = newest.max(page.records.iter().filter_map(|record| record.modified_at).max());
+            scan.page = page.next.as_ref().map(|next| next.0.clone());
+            let (done, rows) = (page.next.is_none(), page.records.len());
+            cursor.scan = (!done).then(|| scan.clone());
+            if done {
+                cursor.watermark = cursor.watermark.max(Some(started(&scan, newest)));
+                cursor.deleted_watermark = cursor.deleted_watermark.or(cursor.watermark);
+            }
+            add(
+                &mut accepted,
+                self.commit_page(page, Some(cursor.clone()), Some(scan.epoch)).await?,
+            );
+            self.run.progress.advance(rows as u64);
+            if done {
+                break;
+            }
+        }
+        cursor.epoch = scan.epoch;
+        add(&mut accepted, self.delta(cursor).await?);
+        self.doubt_unseen(scan.epoch).await?;
+        cursor.complete = true;
+        self.store.save_cursor(&self.entity.name, self.side, cursor).await?;
+        Ok(accepted)
+    }
+
+    /// Lists what was modified since the watermark, until a pass meets nothing newer than itself: semantics §11.3.
+    async fn delta(&self, cursor: &mut Cursor) -> Result<Accepted, ServiceError> {
+        let overlap = TimeDelta::seconds(self.run.settings.overlap_seconds);
+        let from = cursor.watermark.map(|watermark| watermark - overlap);
+        let mut accepted = Accepted::default();
+        let mut first_answer: Option<DateTime<Utc>> = None;
+        for pass in 1.. {
+            let (mut since, mut key, mut pages, mut began, mut restarts) =
+                (from, None::<PageKey>, 0, None, 0);
+            let mut moved_on = false;
+            let mut newest = cursor.watermark;
+            loop {
+                self.run.check_cancelled()?;
+                let page = match self
+                    .connector
+                    .list(&self.request(since, Order::Modified, key.as_ref()))
+                    .await
+                {
+                    Ok(page) => page,
+                    Err(error) if restarts < MOST_PASSES && restarts_scan(&error.kind) => {
+                        restarts += 1;
+                        key = None;
+                        since = newest.max(since);
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
+                pages += 1;
+                began = began.or(page.server_time);
+                newest =
+                    newest.max(page.records.iter().filter_map(|record| record.modified_at).max());
+                moved_on |= began.is_some_and(|began| newest.is_some_and(|newest| newest > began));
+                key.clone_from(&page.next);
+                let rows = page.records.len();
+                let last = key.is_none();
+                let clean = last && (pages == 1 || !moved_on || pass >= MOST_PASSES);
+                if clean {
+                    first_answer = first_answer.or(began);
+                    cursor.watermark = cursor.watermark.max(first_answer.or(newest));
+                }
+                add(
+                    &mut accepted,
+                    self.commit_page(page, clean.then(|| cursor.clone()), None).await?,
+                );
+                self.run.progress.advance(rows as u64);
+                if last {
+                    first_answer = first_answer.or(began);
+                    if clean {
+                        return Ok(accepted);
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(accepted)
+    }
+
+    /// Lists everything modified since `since` by our clock, without moving the watermark: for recovery.
+    pub(super) async fn scan_since(&self, since: DateTime<Utc>) -> Result<(), ServiceError> {
+        let (mut key, mut since, mut restarts, mut clock_known) =
+            (None::<PageKey>, since, 0, false);
+        loop {
+            let page = match self
+                .connector
+                .list(&self.request(Some(since), Order::Modified, key.as_ref()))
+                .await
+            {
+                Ok(page) => page,
+                Err(error) if restarts < MOST_PASSES && restarts_scan(&error.kind) => {
+                    restarts += 1;
+                    key = None;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let error =
+                page.server_time.map_or(TimeDelta::zero(), |server| server - page.received_at);
+            if !clock_known && error < -TimeDelta::seconds(self.run.settings.overlap_seconds / 2) {
+                // The server's clock is behind ours: what it stamped after our `since` looks older to us.
+                clock_known = true;
+                since += error;
+                continue;
+            }
+            clock_known = true;
+            key.clone_from(&page.next);
+            self.commit_page(page, None, None).await?;
+            if key.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Marks known records that the side's deletion feed names: hints until a read by id finds nothing.
+    async fn read_deletion_feed(&self, cursor: &mut Cursor) -> Result<(), ServiceError> {
+        if !self.capabilities().deletion_feed {
+            return Ok(());
+        }
+        let overlap = TimeDelta::seconds(self.run.settings.overlap_seconds);
+        let Some(since) = cursor.deleted_watermark.or(cursor.watermark).map(|at| at - overlap)
+        else {
+            return Ok(());
+        };
+        let (mut key, mut began) = (None, None);
+        loop {
+            let page = self.connector.deleted(self.module, since, key.as_ref()).await?;
+            began = began.or(page.server_time);
+            let ids: BTreeSet<_> = page.rows.iter().map(|row| row.id.clone()).collect();
+            let known = self.store.presence(&self.entity.name, self.side, &ids).await?;
+            let alive =
+                known.into_iter().filter(|(_, (presence, _))| *presence != Presence::Deleted);
+            let hints: Vec<_> = alive.map(|(id, _)| (id, FROM_FEED.to_owned())).collect();
+            if !hints.is_empty() {
+                self.store.mark_dirty(&self.entity.name, self.side, &hints, self.run.now()).await?;
+            }
+            key = page.next;
+            if key.is_none() {
+                break;
+            }
+        }
+        cursor.deleted_watermark = cursor.deleted_watermark.max(began);
+        self.store.save_cursor(&self.entity.name, self.side, cursor).await?;
+        Ok(())
+    }
+
+    /// Known records that a complete listing did not show: absence proves nothing, so they are read by id.
+    async fn doubt_unseen(&self, epoch: u64) -> Result<(), ServiceError> {
+        let mut after: Option<RecordId> = None;
+        loop {
+            let unseen = self
+                .store
+                .unseen(&self.entity.name, self.side, epoch, after.as_ref(), 1_000)
+                .await?;
+            let Some(last) = unseen.last() else { return Ok(()) };
+            after = Some(last.clone());
+            let hints: Vec<_> =
+                unseen.into_iter().map(|id| (id, "absent-from-listing".to_owned())).collect();
+            self.store.mark_dirty(&self.entity.name, self.side, &hints, self.run.now()).await?;
+        }
+    }
+
+    /// Reads every due dirty record by id.
+    pub(super) async fn drain_dirty(&self) -> Result<Accepted, ServiceError> {
+        let mut accepted = Accepted::default();
+        let batch = self.capabilities().fetch_batch.max(1);
+        loop {
+            self.run.check_cancelled()?;
+            let due = self
+                .store
+                .dirty(&self.entity.name, self.side, self.run.now(), batch as u64)
+                .await?;
+            if due.is_empty() {
+                return Ok(accepted);
+            }
+            add(&mut accepted, self.read_by_id(&due).await?);
+        }
+    }
+
+    async fn read_by_id(&self, due: &[Dirty]) -> Result<Accepted, ServiceError> {
+        let ids: Vec<_> = due.iter().map(|dirty| dirty.id.clone()).collect();
+        let page = self.connector.fetch(self.module, &ids, &self.fields).await?;
+        let unreadable: BTreeSet<_> =
+            page.undecodable.iter().filter_map(|row| row.id.clone()).collect();
+        let present: BTreeSet<_> = page.records.iter().map(|record| record.id.clone()).collect();
+        let clean: Vec<_> = present.iter().cloned().collect();
+        let accepted = self.commit_authoritative(page, clean).await?;
+        let mut absences = Vec::new();
+        for dirty in due.iter().filter(|dirty| !present.contains(&dirty.id)) {
+            let absence = if unreadable.contains(&dirty.id) {
+                Some(self.retry_later(dirty, Code::ReadError))
+            } else if dirty.reason == FROM_FEED {
+                Some(deletion(self.side, &dirty.id, DeleteEvidence::Strong, None, None))
+            } else {
+                self.probe(dirty).await?
+            };
+            absences.extend(absence);
+        }
+        let now = self.run.now();
+        self.store
+            .record_absences(&self.entity.name, self.side, self.module, &absences, now)
+            .await?;
+        Ok(accepted)
+    }
+
+    /// Finds out what became of a record that a read by ids left out; `None` when it is there after all.
+    async fn probe(&self, dirty: &Dirty) -> Result<Option<Absence>, ServiceError> {
+        Ok(match self.connector.probe(self.module, &dirty.id, &self.fields).await? {
+            Probe::Present(record) => {
+                let page = self.page_of(vec![*record]);
+                self.commit_authoritative(page, vec![dirty.id.clone()]).await?;
+                None
+            }
+            Probe::Deleted { merged_into, converted_to, .. } => Some(deletion(
+                self.side,
+                &dirty.id,
+                DeleteEvidence::Strong,
+                merged_into,
+                converted_to,
+            )),
+            Probe::Forbidden => Some(self.retry_later(dirty, Code::Forbidden)),
+            Probe::NotFound => Some(self.weigh_absence(dirty).await?),
+            Probe::Unknown(_) => Some(self.retry_later(dirty, Code::ReadError)),
+        })
+    }
+
+    /// Weak evidence: a second probe `H` after the first one, with a readable canary.
+    async fn weigh_absence(&self, dirty: &Dirty) -> Result<Absence, ServiceError> {
+        let now = self.run.now();
+        let settled =
+            dirty.missing_since.is_some_and(|first| now - first >= self.run.settings.settle);
+        if settled && self.canary_is_readable().await? {
+            return Ok(deletion(self.side, &dirty.id, DeleteEvidence::Weak, None, None));
+        }
+        let missing_since = dirty.missing_since.or(Some(now));
+        let next_at = now.max(missing_since.unwrap_or(now) + self.run.settings.settle);
+        let next_at = if settled { now + self.run.settings.settle } else { next_at };
+        Ok(Absence::Unknown {
+            id: dirty.id.clone(),
+            code: Code::UnconfirmedAbsence,
+            next_at,
+            missing_since,
+        })
+    }
+
+    /// Whether another known record of the module is readable: without one, nothing is inferred from absence.
+    async fn canary_is_readable(&self) -> Result<bool, ServiceError> {
+        let canaries =
+            self.store.unseen(&self.entity.name, self.side, u64::MAX >> 1, None, 5).await?;
+        if canaries.is_empty() {
+            return Ok(false);
+        }
+        let page = self.connector.fetch(self.module, &canaries, &self.fields).await?;
+        Ok(!page.records.is_empty())
+    }
+
+    fn retry_later(&self, dirty: &Dirty, code: Code) -> Absence {
+        let minutes = i64::from(2_u32.saturating_pow(dirty.attempts.min(10)));
+        let next_at = self.run.now() + TimeDelta::minutes(minutes.min(24 * 60));
+        Absence::Unknown { id: dirty.id.clone(), code, next_at, missing_since: None }
+    }
+
+    async fn commit_authoritative(
+        &self,
+        page: Page,
+        clean: Vec<RecordId>,
+    ) -> Result<Accepted, ServiceError> {
+        let observed = self.observed(&page).await?;
+        let commit = PageCommit { observed, clean, authoritative: true, ..self.empty_commit() };
+        Ok(self.store.commit_page(commit).await?)
+    }
+
+    async fn commit_page(
+        &self,
+        page: Page,
+        cursor: Option<Cursor>,
+        epoch: Option<u64>,
+    ) -> Result<Accepted, ServiceError> {
+        let observed = self.observed(&page).await?;
+        let unreadable = page.undecodable.into_iter().filter_map(|row| Some((row.id?, row.reason)));
+        let dirty = unreadable.map(|(id, reason)| (id, format!("undecodable: {reason}"))).collect();
+        Ok(self
+            .store
+            .commit_page(PageCommit { observed, dirty, cursor, epoch, ..self.empty_commit() })
+            .await?)
+    }
+
+    /// Normal forms and match keys of a page.
+    pub(super) async fn observed(&self, page: &Page) -> Result<Vec<Observed>, ServiceError> {
+        let clock_error = page.server_time.map(|server| server - page.received_at);
+        let normal = |record: &RemoteRecord| normalize(self.entity, self.side, record, clock_error);
+        let observations: Vec<_> = page.records.iter().map(normal).collect();
+        let identities = KnownIdentities::of_page(self.store, self.entity, &observations).await?;
+        let with_keys = observations.into_iter().map(|observation| {
+            let keys = match_keys(self.entity, &observation, &identities);
+            Observed { observation, keys }
+        });
+        Ok(with_keys.collect())
+    }
+
+    fn empty_commit(&self) -> PageCommit<'_> {
+        PageCommit {
+            entity: &self.entity.name,
+            side: self.side,
+            module: self.module,
+            observed: Vec::new(),
+            dirty: Vec::new(),
+            clean: Vec::new(),
+            cursor: None,
+            authoritative: false,
+            epoch: None,
+            now: self.run.now(),
+        }
+    }
+
+    fn page_of(&self, records: Vec<RemoteRecord>) -> Page {
+        Page { records, received_at: self.run.now(), ..Page::default() }
+    }
+
+    fn request<'r>(
+        &'r self,
+        since: Option<DateTime<Utc>>,
+        order: Order,
+        page: Option<&'r PageKey>,
+    ) -> ListRequest<'r> {
+        ListRequest { module: self.module, fields: &self.fields, since, order, page }
+    }
+
+    fn capabilities(&self) -> crate::connectors::Capabilities {
+        self.connector.capabilities(self.module)
+    }
+}
+
+fn deletion(
+    side: Side,
+    id: &RecordId,
+    evidence: DeleteEvidence,
+    merged_into: Option<RecordId>,
+    converted_to: Option<RecordId>,
+) -> Absence {
+    Absence::Deleted(Deletion { side, id: id.clone(), evidence, merged_into, converted_to })
+}
+
+/// Server time at the scan's start, or the newest change seen where the side sends no `Date`.
+fn started(scan: &Scan, newest: Option<DateTime<Utc>>) -> DateTime<Utc> {
+    if scan.started_at == DateTime::UNIX_EPOCH {
+        newest.unwrap_or(scan.started_at)
+    } else {
+        scan.started_at
+    }
+}
+
+const fn restarts_scan(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::PageExpired | ErrorKind::ScanLimit)
+}
+
+fn add(total: &mut Accepted, page: Accepted) {
+    total.changed += page.changed;
+    total.unchanged += page.unchanged;
+    total.stale += page.stale;
+    total.unstamped += page.unstamped;
+}

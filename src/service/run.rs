@@ -1,0 +1,480 @@
+//! The order of a run, on one page: semantics §4.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crmsync_core::model::state::{GuardLimits, SubjectKey};
+use crmsync_core::model::{
+    Entity, EntityName, FieldName, OpenRow, Pair, Plan, RecordId, RecordKey, RouteName, Side,
+};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tracing::instrument;
+
+use super::apply::{Applier, Tally};
+use super::error::{Exit, ServiceError};
+use super::observe::{Extent, Observer};
+use super::planning::{Planned, Scope, plan_route};
+use super::recover::recover;
+use crate::clock::Ambient;
+use crate::connectors::{Account, Connector, Cost};
+use crate::store::{RouteMeta, RouteStore, RowFilter, RunRecord, StoreError};
+
+/// How long a lease holds without renewal.
+pub const LEASE: Duration = Duration::from_secs(60);
+/// Passes that settle what a first pass made possible: references to new records, values that servers filled in.
+const SETTLING_PASSES: u32 = 3;
+
+/// A route with everything it needs to run: compiled mappings, connections, settings.
+pub struct OpenRoute {
+    pub name: RouteName,
+    pub connectors: Pair<Arc<dyn Connector>>,
+    /// Names of the connections in the configuration.
+    pub connections: Pair<String>,
+    pub accounts: Pair<Account>,
+    /// Parents first.
+    pub entities: Vec<Entity>,
+    /// Self-references and cycles: always written in a second pass.
+    pub deferred: Vec<(EntityName, FieldName)>,
+}
+
+/// Numbers of semantics.md that configuration may change.
+#[derive(Clone, Debug)]
+pub struct RunSettings {
+    /// `H`: an open intent is acted on only after it.
+    pub settle: TimeDelta,
+    /// Seconds read again before the watermark.
+    pub overlap_seconds: i64,
+    /// Every listing is read whole after this long.
+    pub full_every: TimeDelta,
+    /// `auto` write mode updates conditionally up to this many records of an entity and side.
+    pub conditional_up_to: usize,
+    pub quarantine_retry: TimeDelta,
+    pub guards: GuardLimits,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        Self {
+            settle: TimeDelta::seconds(120),
+            overlap_seconds: 300,
+            full_every: TimeDelta::days(7),
+            conditional_up_to: 50,
+            quarantine_retry: TimeDelta::hours(24),
+            guards: GuardLimits::default(),
+        }
+    }
+}
+
+/// What kind of run it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    #[default]
+    Sync,
+    /// Reads every listing whole.
+    Full,
+    /// Forgets the baselines of the chosen entities and agrees anew: semantics §14.2.
+    Resync,
+}
+
+/// Asks a person whether a plan may run.
+pub type Ask = Arc<dyn Fn(&Plan) -> bool + Send + Sync>;
+
+/// What a command asks of a run.
+#[derive(Clone, Default)]
+pub struct RunOptions {
+    /// Empty: all entities of the route.
+    pub entities: Vec<EntityName>,
+    /// Hash of a plan that a person approved.
+    pub approve: Option<String>,
+    /// Asked when guards trip and no hash was given.
+    pub ask: Option<Ask>,
+    pub mode: Mode,
+    /// Only this record: `entity` and ID on either side.
+    pub record: Option<String>,
+    /// Only these ops, from a saved plan.
+    pub only: Option<Plan>,
+    /// Wait until intents of an interrupted run may be settled, instead of leaving them to a later run.
+    pub wait_for_settling: bool,
+    pub cancel: CancellationToken,
+}
+
+/// Shows a person how a run gets on.
+pub trait Progress: Send + Sync {
+    fn phase(&self, name: &str, total: Option<u64>);
+    fn advance(&self, by: u64);
+    fn note(&self, line: &str);
+}
+
+/// Shows nothing.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn phase(&self, _: &str, _: Option<u64>) {}
+    fn advance(&self, _: u64) {}
+    fn note(&self, _: &str) {}
+}
+
+/// What a run did.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunReport {
+    pub run: RunRecord,
+    pub plan: Plan,
+    pub tally: Tally,
+    /// Rows that still wait, after the run.
+    pub open_rows: u64,
+    /// Conflicts and questions of this run, decided ones too.
+    pub rows: Vec<OpenRow>,
+    pub cost: Pair<Cost>,
+    #[serde(skip)]
+    pub exit: Exit,
+}
+
+/// What every step of one run shares.
+pub struct RunContext<'a> {
+    pub id: String,
+    pub route: &'a OpenRoute,
+    pub settings: &'a RunSettings,
+    pub options: &'a RunOptions,
+    pub progress: &'a dyn Progress,
+    pub ambient: &'a Ambient,
+}
+
+impl RunContext<'_> {
+    pub fn now(&self) -> DateTime<Utc> {
+        self.ambient.clock.now()
+    }
+
+    /// # Errors
+    /// [`ServiceError::Cancelled`] once the person asked to stop: called only where stopping is safe.
+    pub fn check_cancelled(&self) -> Result<(), ServiceError> {
+        if self.options.cancel.is_cancelled() { Err(ServiceError::Cancelled) } else { Ok(()) }
+    }
+
+    /// The entities this run is about, parents first.
+    pub fn entities(&self) -> impl Iterator<Item = &Entity> {
+        let chosen = &self.options.entities;
+        self.route
+            .entities
+            .iter()
+            .filter(move |entity| chosen.is_empty() || chosen.contains(&entity.name))
+    }
+}
+
+/// Makes one run under a lease that is renewed while it works.
+///
+/// # Errors
+/// What ended it early; everything committed until then stays.
+#[instrument(skip_all, fields(run.id = %run.id, route = %run.route.name))]
+pub async fn sync(run: &RunContext<'_>, store: &RouteStore) -> Result<RunReport, ServiceError> {
+    let mut record = RunRecord {
+        id: run.id.clone(),
+        route: run.route.name.clone(),
+        mode: serde_plain(run.options.mode),
+        started_at: run.now(),
+        finished_at: None,
+        plan_hash: None,
+        phase: "observe".into(),
+        counts: BTreeMap::new(),
+        exit: None,
+        error: None,
+    };
+    store.save_run(&record).await?;
+    let spent_before = spent(run);
+    let result = tokio::select! {
+        result = steps(run, store, &mut record) => result,
+        lost = keep_lease(run, store) => Err(lost.into()),
+    };
+    record.finished_at = Some(run.now());
+    let cost = difference(&spent(run), &spent_before);
+    for side in Side::BOTH {
+        record.counts.insert(format!("{side}.calls"), cost[side].calls);
+        record.counts.insert(format!("{side}.units"), cost[side].units);
+    }
+    match result {
+        Ok((plan, tally)) => {
+            let open_rows = store.open_row_count().await?;
+            let exit = exit_of(&plan, &tally, open_rows);
+            record.phase = "done".into();
+            record.exit = Some(exit.code());
+            tally.count_into(&mut record.counts);
+            store.save_run(&record).await?;
+            let rows = plan.rows.clone();
+            Ok(RunReport { run: record, plan, tally, open_rows, rows, cost, exit })
+        }
+        Err(error) => {
+            record.exit = Some(error.exit().code());
+            record.error = Some(error.to_string());
+            // The first error is the one to report; a store that is gone cannot be told about it.
+            let _ = store.save_run(&record).await;
+            Err(error)
+        }
+    }
+}
+
+/// The steps of semantics §4, in order.
+async fn steps(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    record: &mut RunRecord,
+) -> Result<(Plan, Tally), ServiceError> {
+    let mut meta = store.meta().await?;
+    if let Some(undone) = &meta.paused {
+        return Err(ServiceError::Paused {
+            route: run.route.name.to_string(),
+            run: undone.clone(),
+        });
+    }
+    let scope = prepare(run, store, &meta).await?;
+    recover(run, store).await?;
+    observe_all(run, store, &meta, &scope).await?;
+    record.phase = "plan".into();
+    let planned = plan_route(run, store, &meta, &scope).await?;
+    let (plan, approved) = approve(run, planned);
+    record.plan_hash = Some(plan.hash.clone());
+    record.phase = "apply".into();
+    store.save_run(record).await?;
+    let applier = Applier::new(run, store);
+    let mut tally = applier.apply(&plan).await?;
+    settle_passes(run, store, &mut meta, &scope, &mut tally).await?;
+    finish_meta(run, store, meta, &scope, &plan, approved).await?;
+    Ok((plan, tally))
+}
+
+/// The same steps up to the plan, for a copy of the store that is thrown away afterwards.
+pub(super) async fn dry_run(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+) -> Result<Plan, ServiceError> {
+    let meta = store.meta().await?;
+    let scope = prepare(run, store, &meta).await?;
+    observe_all(run, store, &meta, &scope).await?;
+    Ok(plan_route(run, store, &meta, &scope).await?.plan)
+}
+
+/// Fingerprints, mode and what they force, before anything is read.
+async fn prepare(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    meta: &RouteMeta,
+) -> Result<Scope, ServiceError> {
+    for entity in &run.route.entities {
+        let prints = entity.fields.iter().map(|rule| (rule.name.clone(), rule.fingerprint.clone()));
+        store.agree_under(&entity.name, prints.collect());
+    }
+    let scope = Scope::compare(run, meta)?;
+    for entity in run.entities() {
+        if scope.mapping_changed.contains(&entity.name) {
+            store.touch_all(&entity.name).await?;
+        }
+        if run.options.mode == Mode::Resync {
+            store.drop_baselines(Some(&entity.name)).await?;
+        }
+    }
+    Ok(scope)
+}
+
+/// Reads both sides of every entity; the two sides of one entity at the same time.
+pub(super) async fn observe_all(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    meta: &RouteMeta,
+    scope: &Scope,
+) -> Result<(), ServiceError> {
+    let due = meta.last_full.is_none_or(|last| run.now() - last >= run.settings.full_every);
+    for entity in run.entities() {
+        run.progress.phase(&format!("reading {}", entity.name), None);
+        let whole = due || run.options.mode != Mode::Sync || scope.changed.contains(&entity.name);
+        let extent = if whole { Extent::Full } else { Extent::Delta };
+        let (left, right) = (
+            Observer::new(run, store, entity, Side::Left),
+            Observer::new(run, store, entity, Side::Right),
+        );
+        if let Some(record) = &run.options.record {
+            mark_record(run, store, entity, record).await?;
+            tokio::try_join!(left.drain_dirty(), right.drain_dirty())?;
+        } else {
+            reread_lost_ends(run, store, entity).await?;
+            tokio::try_join!(left.observe(extent), right.observe(extent))?;
+        }
+    }
+    Ok(())
+}
+
+/// A live link without an observation on a side is never skipped silently: semantics §7.2.
+async fn reread_lost_ends(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    entity: &Entity,
+) -> Result<(), ServiceError> {
+    for RecordKey { side, id, .. } in store.link_ends_without_observation(&entity.name).await? {
+        store
+            .mark_dirty(&entity.name, side, &[(id, "link-without-observation".into())], run.now())
+            .await?;
+    }
+    Ok(())
+}
+
+async fn mark_record(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    entity: &Entity,
+    record: &str,
+) -> Result<(), ServiceError> {
+    for side in Side::BOTH {
+        let key = RecordKey { entity: entity.name.clone(), side, id: RecordId::new(record) };
+        let Some(subject) = store.subject_of(&key).await? else { continue };
+        for subject in store.subjects(&entity.name, &[subject], run.now()).await? {
+            for side in Side::BOTH {
+                if let Some(observation) = &subject.observations[side] {
+                    let hint = (observation.key.id.clone(), "asked-for".to_owned());
+                    store.mark_dirty(&entity.name, side, &[hint], run.now()).await?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Releases guarded ops when a person approved exactly this plan.
+fn approve(run: &RunContext<'_>, planned: Planned) -> (Plan, bool) {
+    let asked = |plan: &Plan| {
+        let by_hash = run.options.approve.as_deref() == Some(plan.hash.as_str());
+        by_hash || run.options.ask.as_ref().is_some_and(|ask| ask(plan))
+    };
+    let needs_approval = planned.plan.guards.iter().any(|guard| !guard.withheld.is_empty());
+    let approved = needs_approval && asked(&planned.plan);
+    let mut plan = planned.plan;
+    if approved {
+        crmsync_core::engine::plan::approve(&mut plan, &run.route.entities);
+    }
+    if let Some(only) = &run.options.only {
+        plan.ops.retain(|op| {
+            only.ops.contains(op) || only.guards.iter().any(|guard| guard.withheld.contains(op))
+        });
+    }
+    (plan, approved)
+}
+
+/// Plans again what the applied ops made possible: second-pass references, values that servers filled in.
+async fn settle_passes(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    meta: &mut RouteMeta,
+    scope: &Scope,
+    tally: &mut Tally,
+) -> Result<(), ServiceError> {
+    for _ in 0..SETTLING_PASSES {
+        let touched = std::mem::take(&mut tally.touched);
+        if touched.is_empty() || run.options.only.is_some() {
+            return Ok(());
+        }
+        for entity in run.entities() {
+            let sides = [
+                Observer::new(run, store, entity, Side::Left),
+                Observer::new(run, store, entity, Side::Right),
+            ];
+            for side in sides {
+                side.drain_dirty().await?;
+            }
+        }
+        let keys: BTreeMap<EntityName, Vec<SubjectKey>> =
+            touched.into_iter().fold(BTreeMap::new(), |mut all, key| {
+                all.entry(key.0).or_insert_with(Vec::new).push(key.1);
+                all
+            });
+        let planned = super::planning::plan_subjects(run, store, meta, scope, &keys).await?;
+        let later = Applier::new(run, store).apply(&planned.plan).await?;
+        tally.absorb(later);
+    }
+    Ok(())
+}
+
+/// Remembers what this run was made under, once it is through.
+async fn finish_meta(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    mut meta: RouteMeta,
+    scope: &Scope,
+    plan: &Plan,
+    approved: bool,
+) -> Result<(), ServiceError> {
+    let before = meta.clone();
+    let whole = run.options.entities.is_empty() && run.options.record.is_none();
+    if whole
+        && (run.options.mode != Mode::Sync
+            || meta.last_full.is_none_or(|at| run.now() - at >= run.settings.full_every))
+    {
+        meta.last_full = Some(run.now());
+    }
+    for entity in run.entities() {
+        let withheld = plan
+            .guards
+            .iter()
+            .any(|guard| guard.entity == entity.name && !guard.withheld.is_empty());
+        if !withheld || approved {
+            meta.scope.insert(entity.name.clone(), scope.fingerprints[&entity.name].clone());
+            if !meta.approved.contains(&entity.name) {
+                meta.approved.push(entity.name.clone());
+            }
+        }
+    }
+    if meta != before {
+        store.save_meta(&meta).await?;
+    }
+    Ok(())
+}
+
+/// Renews the lease until it is lost.
+async fn keep_lease(run: &RunContext<'_>, store: &RouteStore) -> StoreError {
+    loop {
+        tokio::time::sleep(LEASE / 3).await;
+        if let Err(error) = store.renew(run.now(), LEASE).await {
+            return error;
+        }
+    }
+}
+
+fn exit_of(plan: &Plan, tally: &Tally, open_rows: u64) -> Exit {
+    if let Some(paused) = tally.paused_exit() {
+        paused
+    } else if plan.guards.iter().any(|guard| !guard.withheld.is_empty()) {
+        Exit::Guard
+    } else if open_rows > 0 || tally.failed > 0 || tally.in_doubt > 0 {
+        Exit::Open
+    } else {
+        Exit::Clean
+    }
+}
+
+fn spent(run: &RunContext<'_>) -> Pair<Cost> {
+    run.route.connectors.as_ref().map(|connector| connector.spent())
+}
+
+fn difference(after: &Pair<Cost>, before: &Pair<Cost>) -> Pair<Cost> {
+    let one = |side: Side| Cost {
+        calls: after[side].calls - before[side].calls,
+        units: after[side].units - before[side].units,
+    };
+    Pair::new(one(Side::Left), one(Side::Right))
+}
+
+fn serde_plain(mode: Mode) -> String {
+    match mode {
+        Mode::Sync => "sync",
+        Mode::Full => "full",
+        Mode::Resync => "resync",
+    }
+    .to_owned()
+}
+
+/// Rows of one run for its report, newest questions first.
+pub async fn rows_of(
+    store: &crate::store::RouteReader,
+    open_only: bool,
+) -> Result<Vec<crate::store::StoredRow>, StoreError> {
+    store.rows(&RowFilter { open_only, ..RowFilter::default() }).await
+}
