@@ -82,7 +82,7 @@ impl<'a> Matcher<'a> {
         }
         match view.candidates.as_slice() {
             [] => self.create(side.other()),
-            [one] if one.link.is_some() && !one.counterpart_gone => {
+            [one] if !free(one) => {
                 self.ask(subject, seen, Code::DupInSide, std::slice::from_ref(&one.id))
             }
             [_] if !self.trusted(side) => Decision::Wait,
@@ -291,7 +291,7 @@ impl<'a> Matcher<'a> {
     fn chosen(&self, (side, id): (Side, &RecordId), row: OpenRow) -> Decision {
         let known = self.known.iter().find(|((at, known), _)| *at == side && **known == *id);
         match known {
-            Some((_, one)) if one.link.is_none() || one.counterpart_gone => bind(one, Code::Link),
+            Some((_, one)) if free(one) => bind(one, Code::Link),
             Some(_) | None => Decision::Ask(Box::new(row)),
         }
     }
@@ -340,6 +340,11 @@ impl<'a> Matcher<'a> {
 
 fn nodes<'v, 'a: 'v>(view: &'v View<'a>) -> impl Iterator<Item = Node<'a>> + 'v {
     view.candidates.iter().map(|candidate| (candidate.side, &candidate.id))
+}
+
+/// Whether a new counterpart may take the record.
+fn free(one: &Candidate) -> bool {
+    one.counterpart_gone || (one.link.is_none() && !one.survivor)
 }
 
 /// Binds to a candidate: over its own link where that lost its other end.

@@ -1,6 +1,8 @@
 //! Verbs: pure decisions from observations to a plan. Read `normalize`, `matching`, `merge`, then `plan`.
 
+pub mod assemble;
 mod create;
+mod deletes;
 pub mod expression;
 pub mod fields;
 pub mod filter;

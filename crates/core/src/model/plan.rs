@@ -66,7 +66,8 @@ pub enum OpKind {
     Archive { side: Side, id: RecordId, expected: BTreeMap<FieldName, Value> },
     /// Local: moves baselines; `pinned` for an accepted divergence.
     Agree { fields: BTreeMap<FieldName, Pair<Value>>, pinned: bool },
-    /// Local: changes the link's state, its ends, or both, and records tombstones. The tombstone of an end that
+    /// Local: changes the link's state, its ends, or both, and records tombstones; those of the ends of a link
+    /// that lives are over. The tombstone of an end that
     /// is replaced no longer belongs to the link: should that record come back, it is matched anew.
     Relate {
         state: LinkState,

@@ -50,7 +50,8 @@ pub struct Candidate {
     pub id: RecordId,
     /// Its live link, if it has one.
     pub link: Option<LinkId>,
-    /// The link's other end is tombstoned: a person may have re-created that record.
+    /// The other end of its link, or of its last closed one, is tombstoned and not back: a person may have
+    /// re-created that record.
     pub counterpart_gone: bool,
     /// A survivor of a closed link: a candidate, never an x (semantics §6.1).
     pub survivor: bool,

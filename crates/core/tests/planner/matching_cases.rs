@@ -252,6 +252,23 @@ fn given_a_deleted_record_when_it_is_back_then_its_link_lives_again() {
 }
 
 #[test]
+fn given_both_ends_deleted_when_both_are_back_then_both_live_again() {
+    let mut world = world();
+    world.add_pair("x", &[("email", Value::text("a"))]);
+    world.delete(L, "l-x");
+    world.delete(R, "r-x");
+
+    world.revive(L, "l-x");
+    world.revive(R, "r-x");
+    let plan = world.plan();
+
+    let codes: Vec<_> = plan.ops.iter().map(|op| op.code).collect();
+    assert_eq!(codes, [Code::Revived, Code::Revived]);
+    world.settle();
+    assert!(world.tombstones.is_empty());
+}
+
+#[test]
 fn given_a_survivor_when_planned_then_it_is_never_made_anew() {
     let mut world = world();
     world.entity.deletes.policy = crmsync_core::model::Pair::default();
@@ -327,4 +344,58 @@ fn given_chunks_that_claim_one_record_twice_when_assembled_then_a_person_decides
 
     assert_eq!(plan.ops, []);
     assert_eq!(plan.rows.iter().map(|row| row.code).collect::<Vec<_>>(), [Code::Ambiguous]);
+}
+
+/// Found by generated histories: each once ended with one record in two links.
+#[test]
+fn given_copies_and_records_that_come_back_when_synced_then_each_has_one_link() {
+    type Case = (&'static str, bool, fn(&mut World), fn(&mut World));
+    let cases: &[Case] = &[
+        (
+            "back before the run, and copied",
+            false,
+            |w| {
+                w.delete(L, "l-x");
+                w.copy(L, "l-x", 1);
+                w.copy(R, "r-x", 2);
+                w.revive(L, "l-x");
+            },
+            |_| {},
+        ),
+        (
+            "kept, then back and copied",
+            true,
+            |w| w.delete(L, "l-x"),
+            |w| {
+                w.revive(L, "l-x");
+                w.copy(L, "l-x", 1);
+            },
+        ),
+        (
+            "both deleted, one back, both copied",
+            false,
+            |w| {
+                w.copy(L, "l-x", 1);
+                w.delete(R, "r-x");
+                w.delete(L, "l-x");
+                w.copy(R, "r-x", 2);
+                w.revive(L, "l-x");
+            },
+            |_| {},
+        ),
+    ];
+    for (name, keep, first, then) in cases {
+        let mut world = world();
+        if *keep {
+            world.entity.deletes.policy = crmsync_core::model::Pair::default();
+        }
+        world.add_pair("x", &[("email", Value::text("a")), ("name", Value::text("A"))]);
+        first(&mut world);
+        world.settle();
+        then(&mut world);
+
+        let plan = world.settle();
+
+        assert_eq!(world.check(&plan), Ok(()), "{name}");
+    }
 }

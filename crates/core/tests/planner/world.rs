@@ -238,23 +238,29 @@ impl World {
         let live = self.links.values().find(|link| link.is_live() && holds(link));
         let far = |link: &Link| {
             let id = link.ends[side.other()].clone();
-            id.is_some_and(|id| self.tombstones.contains_key(&(side.other(), id)))
+            id.is_some_and(|id| self.is_gone(&(side.other(), id)))
         };
-        let survivor = live.is_none() && self.links.values().any(|link| holds(&link));
+        let last = self.links.values().find(|link| holds(link));
+        let survivor = live.is_none() && last.is_some();
         Candidate {
             side,
             id: seen.key.id.clone(),
             link: live.map(|link| link.id.clone()),
-            counterpart_gone: live.is_some_and(far) || survivor,
+            counterpart_gone: live.or(last).is_some_and(far),
             survivor,
             external_id: seen.external_id.clone(),
         }
     }
 
+    fn is_gone(&self, key: &(Side, RecordId)) -> bool {
+        let alive = self.records.get(key).is_some_and(|seen| seen.presence == Presence::Alive);
+        self.tombstones.contains_key(key) && !alive
+    }
+
     /// Links that started at the record, whatever became of them.
     fn generation(&self, key: &RecordKey) -> u32 {
         let free = |count: &u32| !self.links.contains_key(&LinkId::derive(key, *count));
-        (0..).find(free).unwrap()
+        (0..100).find(free).unwrap()
     }
 
     fn alive(&self) -> impl Iterator<Item = &Observation> {
@@ -402,6 +408,12 @@ impl World {
                 }
                 link.state = *state;
                 link.ends = ends.clone();
+                if *state == LinkState::Live {
+                    for side in Side::BOTH {
+                        let id = ends[side].clone();
+                        id.and_then(|id| self.tombstones.remove(&(side, id)));
+                    }
+                }
                 if !keep_baseline {
                     link.baseline.clear();
                 }
