@@ -47,15 +47,19 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     for (name, route) in &config.routes {
         let compiled = operations::compile(context, &config, route).await;
         let proof = compiled.and_then(|found| {
-            for diagnostic in &found {
-                mapping::draw(context, diagnostic);
+            let errors = found.iter().filter(|it| it.severity == Severity::Error);
+            let errors: Vec<_> = errors.inspect(|it| mapping::draw(context, it)).collect();
+            if !errors.is_empty() {
+                return Err(Failure::config(counted(errors.len() as u64, "mapping error")));
             }
-            let errors = found.iter().filter(|it| it.severity == Severity::Error).count() as u64;
-            if errors > 0 {
-                return Err(Failure::config(counted(errors, "mapping error")));
-            }
+            let warnings = match found.len() as u64 {
+                0 => Vec::new(),
+                some => {
+                    vec![format!("{}: crmsync mapping check shows them", counted(some, "warning"))]
+                }
+            };
             let files = mapping::toml_files(&route.mappings)?.len() as u64;
-            Ok((counted(files, "mapping"), Vec::new()))
+            Ok((counted(files, "mapping"), warnings))
         });
         proofs.push(Proof::new(format!("route {name}"), proof));
     }

@@ -14,7 +14,7 @@ use super::format::format;
 use super::operations;
 use super::plan;
 use super::render::{counted, joined, note};
-use crate::config::finding::draw_finding;
+use crate::config::finding::{Weight, draw_finding};
 use crate::config::{Config, Finding, Route};
 
 pub(super) async fn run(context: &Context, args: &args::Mapping) -> Result<Exit, Failure> {
@@ -113,12 +113,16 @@ async fn check(context: &Context, args: &args::MappingCheck) -> Result<Exit, Fai
 /// Draws a finding about a mapping file on stderr, with a caret under the place.
 pub(super) fn draw(context: &Context, diagnostic: &Diagnostic) {
     let text = fs::read_to_string(&diagnostic.path).unwrap_or_default();
-    let prefix = match diagnostic.severity {
-        Severity::Error => "",
-        Severity::Warning => "warning: ",
+    let weight = match diagnostic.severity {
+        Severity::Error => Weight::Error,
+        Severity::Warning => Weight::Warning,
     };
+    if context.output.quiet && weight == Weight::Warning {
+        return;
+    }
     let place = (!text.is_empty()).then(|| diagnostic.span.clone());
-    let mut finding = Finding::new(format!("{prefix}{}", diagnostic.message)).at(place, "");
+    let mut finding = Finding::new(&diagnostic.message).at(place, "");
+    finding.weight = weight;
     finding.help.clone_from(&diagnostic.help);
     let (paint, width) = (context.output.paint, context.output.width);
     note(draw_finding(&diagnostic.path, &text, &finding, paint, width).trim_end());

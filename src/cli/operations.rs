@@ -45,8 +45,8 @@ pub(super) async fn plan(
     options: &RunOptions,
     progress: &dyn Progress,
 ) -> Result<PlanOutcome, Failure> {
-    let session = Session::open(config, route, &context.ambient).await?;
-    let outcome = session.plan(options, progress).await;
+    let session = Box::pin(Session::open(config, route, &context.ambient)).await?;
+    let outcome = Box::pin(session.plan(options, progress)).await;
     session.close().await?;
     Ok(outcome?)
 }
@@ -59,8 +59,8 @@ pub(super) async fn sync(
     options: &RunOptions,
     progress: &dyn Progress,
 ) -> Result<RunReport, Failure> {
-    let session = Session::open(config, route, &context.ambient).await?;
-    let report = session.sync(options, progress).await;
+    let session = Box::pin(Session::open(config, route, &context.ambient)).await?;
+    let report = Box::pin(session.sync(options, progress)).await;
     session.close().await?;
     Ok(report?)
 }

@@ -53,9 +53,14 @@ struct Counts {
     other: u64,
 }
 
+/// What the plan does, and what it would do once approved.
+fn all_ops(plan: &Plan) -> impl Iterator<Item = &Op> {
+    plan.ops.iter().chain(plan.guards.iter().flat_map(|trip| &trip.withheld))
+}
+
 fn counts(plan: &Plan, names: &Pair<String>, output: &Output) -> String {
     let mut table: BTreeMap<(&EntityName, Option<Side>), Counts> = BTreeMap::new();
-    for op in &plan.ops {
+    for op in all_ops(plan) {
         let counts = table.entry((&op.entity, op.writes())).or_default();
         match &op.kind {
             OpKind::Create { .. } => counts.create += 1,
@@ -89,7 +94,7 @@ fn counts(plan: &Plan, names: &Pair<String>, output: &Output) -> String {
 }
 
 fn changes(plan: &Plan, names: &Pair<String>, detail: Detail) -> String {
-    let writes: Vec<_> = plan.ops.iter().filter(|op| op.writes().is_some()).collect();
+    let writes: Vec<_> = all_ops(plan).filter(|op| op.writes().is_some()).collect();
     let shown = match detail {
         Detail::First => FIRST.min(writes.len()),
         Detail::All => writes.len(),

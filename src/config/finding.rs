@@ -3,7 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource};
+use miette::{
+    GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteDiagnostic, NamedSource, Severity,
+};
 
 /// One mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,11 +16,26 @@ pub struct Finding {
     /// A few words under the caret.
     pub label: String,
     pub help: Option<String>,
+    pub weight: Weight,
+}
+
+/// Whether a finding stops anything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weight {
+    #[default]
+    Error,
+    Warning,
 }
 
 impl Finding {
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), place: None, label: String::new(), help: None }
+        Self {
+            message: message.into(),
+            place: None,
+            label: String::new(),
+            help: None,
+            weight: Weight::Error,
+        }
     }
 
     #[must_use]
@@ -75,7 +92,11 @@ pub fn draw_finding(
     paint: Paint,
     width: usize,
 ) -> String {
-    let mut diagnostic = MietteDiagnostic::new(finding.message.clone());
+    let severity = match finding.weight {
+        Weight::Error => Severity::Error,
+        Weight::Warning => Severity::Warning,
+    };
+    let mut diagnostic = MietteDiagnostic::new(finding.message.clone()).with_severity(severity);
     if let Some(place) = &finding.place {
         let label = (!finding.label.is_empty()).then(|| finding.label.clone());
         diagnostic = diagnostic.with_label(LabeledSpan::new_with_span(label, place.clone()));
