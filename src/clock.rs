@@ -46,4 +46,6 @@ pub struct Ambient {
     pub ids: Ids,
     /// Host and process, shown to whoever finds the lease taken.
     pub holder: String,
+    /// Whether a holder is known to be gone: a process of this machine that no longer runs.
+    pub is_gone: fn(&str) -> bool,
 }

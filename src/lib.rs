@@ -3,7 +3,10 @@
 //! Rooms, in the order in which they may know each other: `crmsync_core` (nouns and decisions) →
 //! `connectors` and `store` → `service` → `cli` → `main`. ARCHITECTURE.md has the page on it.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod connectors;
+pub mod sandbox;
+pub mod service;
 pub mod store;

@@ -304,7 +304,7 @@ fn read_shared(section: &mut Section<'_>) -> Shared {
     Shared {
         metadata_cache: section
             .lifetime("metadata_cache")
-            .unwrap_or(Lifetime::For(Duration::from_secs(3_600))),
+            .unwrap_or(Lifetime::For(Duration::from_hours(1))),
         budget,
         proxy: section.parsed("proxy", |text| {
             url::Url::parse(text)
@@ -312,6 +312,6 @@ fn read_shared(section: &mut Section<'_>) -> Shared {
                 .map_err(|error| format!("`{text}` is no URL: {error}"))
         }),
         connect_timeout: section.period("connect_timeout").unwrap_or(Duration::from_secs(10)),
-        timeout: section.period("timeout").unwrap_or(Duration::from_secs(60)),
+        timeout: section.period("timeout").unwrap_or(Duration::from_mins(1)),
     }
 }

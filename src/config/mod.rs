@@ -178,7 +178,7 @@ fn has_password(url: &Secret) -> bool {
     parsed.is_some_and(|url| url.password().is_some())
 }
 
-/// Refuses unknown databases, and makes the path of a SQLite file count from the configuration's folder.
+/// Refuses unknown databases, and makes the path of a `SQLite` file count from the configuration's folder.
 fn check_store_url(reading: &Reading<'_>, section: &Section<'_>, url: Secret) -> Option<Secret> {
     use secrecy::ExposeSecret as _;
     let Ok(text) = url.reveal().map(|text| text.expose_secret().to_owned()) else {
@@ -206,7 +206,7 @@ fn check_store_url(reading: &Reading<'_>, section: &Section<'_>, url: Secret) ->
 }
 
 fn read_sync(root: &mut Section<'_>) -> Duration {
-    let default = Duration::from_secs(120);
+    let default = Duration::from_mins(2);
     let Some(mut section) = root.section("sync") else { return default };
     let settle = section.period("settle").unwrap_or(default);
     section.finish();

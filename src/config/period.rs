@@ -94,7 +94,7 @@ mod tests {
     fn given_a_lifetime_when_parsed_then_off_and_forever_are_words() {
         assert_eq!(parse_lifetime("off"), Ok(Lifetime::Off));
         assert_eq!(parse_lifetime("forever"), Ok(Lifetime::Forever));
-        assert_eq!(parse_lifetime("1h"), Ok(Lifetime::For(Duration::from_secs(3_600))));
+        assert_eq!(parse_lifetime("1h"), Ok(Lifetime::For(Duration::from_hours(1))));
         assert!(parse_lifetime("never").is_err());
     }
 }

@@ -248,7 +248,7 @@ impl<'a> Section<'a> {
                 };
                 let secret = source.secret_source(path);
                 source.finish();
-                secret
+                Some(secret)
             }
             Node::Integer(_) | Node::Float(_) | Node::Flag(_) | Node::Moment(_) | Node::List(_) => {
                 const WANTED: &str = "a secret: { env = … }, { file = … } or a text";
@@ -258,7 +258,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn secret_source(&mut self, path: String) -> Option<Secret> {
+    fn secret_source(&mut self, path: String) -> Secret {
         match (self.text("env"), self.text("file")) {
             (Some(name), None) => {
                 let value = self.reading.environment.var(&name).map(SecretString::from);
@@ -267,20 +267,20 @@ impl<'a> Section<'a> {
                         "the environment variable {name} is not set; set it, or write it to .env"
                     )
                 };
-                Some(Secret::new(path, value.ok_or_else(missing)))
+                Secret::new(path, value.ok_or_else(missing))
             }
             (None, Some(file)) => {
                 let file = self.reading.folder.join(file);
                 let text = std::fs::read_to_string(&file)
                     .map(|text| SecretString::from(text.trim_end_matches(['\n', '\r'])))
                     .map_err(|error| format!("cannot read {}: {error}", file.display()));
-                Some(Secret::new(path, text))
+                Secret::new(path, text)
             }
             (Some(_), Some(_)) | (None, None) => {
                 let reason = "a secret has either `env` or `file`";
                 self.reading
                     .report(Finding::new(format!("{path}: {reason}")).at(self.place.clone(), ""));
-                Some(Secret::new(path, Err(reason.to_owned())))
+                Secret::new(path, Err(reason.to_owned()))
             }
         }
     }

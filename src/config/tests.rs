@@ -73,13 +73,13 @@ fn given_every_table_when_parsed_then_each_value_arrives() {
     let zoho = zoho(&config);
     assert_eq!(zoho.region, Some(Region::Eu));
     assert_eq!(zoho.environment, ZohoEnvironment::Sandbox);
-    assert_eq!(zoho.shared.metadata_cache, Lifetime::For(Duration::from_secs(86_400)));
+    assert_eq!(zoho.shared.metadata_cache, Lifetime::For(Duration::from_hours(24)));
     assert_eq!(zoho.shared.budget, Budget { share: 0.5, daily: None });
     assert_eq!(zoho.api_url.as_deref(), Some("http://127.0.0.1:4711"));
     assert_eq!(zoho.client_secret.reveal().expect("set").expose_secret(), "s3cret");
     let route = &config.routes["crm"];
     assert_eq!((route.sides.left.as_str(), route.sides.right.as_str()), ("zoho", "pipedrive"));
-    assert_eq!(route.schedule, Some(Schedule::Every(Duration::from_secs(300))));
+    assert_eq!(route.schedule, Some(Schedule::Every(Duration::from_mins(5))));
     let replication = &config.replications["pipedrive"];
     assert_eq!(replication.streams, Some(vec!["deals".to_owned(), "persons".to_owned()]));
     assert_eq!(replication.start_date, chrono::NaiveDate::from_ymd_opt(2024, 1, 31));
@@ -92,7 +92,7 @@ fn given_every_table_when_parsed_then_each_value_arrives() {
 fn given_nothing_but_a_store_when_parsed_then_the_defaults_hold() {
     let config = parse("[store]\nurl = \"sqlite://a.db\"\n", &[]).expect("a valid file");
 
-    assert_eq!(config.settle, Duration::from_secs(120));
+    assert_eq!(config.settle, Duration::from_mins(2));
     assert_eq!(config.guards, GuardLimits::default());
     assert!(config.routes.is_empty());
 }
@@ -113,7 +113,7 @@ fn given_an_override_when_parsed_then_the_variable_wins() {
     .expect("a valid file");
 
     assert_eq!(zoho(&config).api_url.as_deref(), Some("https://gateway.example"));
-    assert_eq!(zoho(&config).shared.budget.share, 0.25);
+    assert_eq!(zoho(&config).shared.budget.share.to_string(), "0.25");
     assert_eq!(zoho(&config).client_secret.reveal().expect("set").expose_secret(), "direct");
     assert!(config.routes["crm"].webhooks);
     assert_eq!(config.guards.create_floor, 7);

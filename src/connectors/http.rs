@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use tracing::Instrument;
 use url::Url;
 
+use super::memory::Remembered;
 use super::pacing::{BudgetGate, Meter, Pace, Pacer, Weight};
 use super::retry::{self, Failure, Jitter, Policy};
 use super::{ConnectorError, Cost, ErrorKind};
@@ -42,7 +45,7 @@ impl HttpSettings {
         Self {
             connection: connection.into(),
             connect_timeout: Duration::from_secs(10),
-            read_timeout: Duration::from_secs(60),
+            read_timeout: Duration::from_mins(1),
             max_answer: 64 << 20,
             proxy: None,
             pace,
@@ -77,19 +80,11 @@ pub struct Request {
     pub method: Method,
     pub url: Url,
     pub headers: HeaderMap,
-    pub body: Payload,
+    pub body: Option<Bytes>,
     /// Price, reserved before each attempt.
     pub units: u64,
     pub weight: Weight,
     pub idempotence: Idempotence,
-}
-
-/// What a call carries.
-#[derive(Clone, Debug)]
-pub enum Payload {
-    None,
-    Json(Bytes),
-    Form(Vec<(String, String)>),
 }
 
 impl Request {
@@ -99,7 +94,7 @@ impl Request {
             method: Method::GET,
             url,
             headers: HeaderMap::new(),
-            body: Payload::None,
+            body: None,
             units,
             weight: Weight::Light,
             idempotence: Idempotence::Read,
@@ -113,7 +108,8 @@ impl Request {
 
     #[must_use]
     pub fn json(mut self, body: &serde_json::Value) -> Self {
-        self.body = Payload::Json(body.to_string().into());
+        self.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        self.body = Some(body.to_string().into());
         self
     }
 
@@ -149,6 +145,17 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// An answer of an earlier process: its status, and no clock to compare with.
+    pub fn recalled(known: &Remembered) -> Self {
+        Self {
+            status: StatusCode::from_u16(known.status).unwrap_or_default(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            server_time: None,
+            received_at: known.at,
+        }
+    }
+
     /// Decodes the body.
     ///
     /// # Errors
@@ -261,21 +268,17 @@ impl Http {
     /// Reads, after the policy's tries: [`ErrorKind::Unavailable`] or [`ErrorKind::Undecodable`]. Writes:
     /// [`ErrorKind::ReplyLost`] on anything that may have had an effect. Both: [`ErrorKind::RateLimited`],
     /// [`ErrorKind::BudgetExhausted`], and what the judge refuses with.
-    pub async fn send(
-        &self,
-        request: &Request,
-        judge: impl Fn(&Answer) -> Verdict + Send + Sync,
-    ) -> Result<Answer, ErrorKind> {
-        let judge = &judge;
-        retry::retry(&self.settings.retry, &self.jitter, move || async move {
-            self.attempt(request, judge).await
-        })
-        .await
-    }
-
-    /// The client itself, for the token endpoint: no redirects, same timeouts.
-    pub fn client(&self) -> &reqwest::Client {
-        &self.client
+    pub fn send<'a>(
+        &'a self,
+        request: &'a Request,
+        judge: impl Fn(&Answer) -> Verdict + Send + Sync + 'a,
+    ) -> BoxFuture<'a, Result<Answer, ErrorKind>> {
+        let sending = async move {
+            let attempt = || self.attempt(request, &judge);
+            retry::retry(&self.settings.retry, &self.jitter, attempt).await
+        };
+        // Boxed: callers in traits could not prove that the nested closures' future is `Send`.
+        sending.boxed()
     }
 
     pub fn clock(&self) -> &Clock {
@@ -299,7 +302,7 @@ impl Http {
     async fn attempt(
         &self,
         request: &Request,
-        judge: &(impl Fn(&Answer) -> Verdict + Send + Sync),
+        judge: &(dyn Fn(&Answer) -> Verdict + Send + Sync),
     ) -> Result<Answer, Failure> {
         let _slot = self.pacer.admit(request.weight).await.map_err(Failure::Final)?;
         self.gate.reserve(request.units).map_err(Failure::Final)?;
@@ -337,14 +340,10 @@ impl Http {
 
     async fn transfer(&self, request: &Request) -> Result<Answer, Failure> {
         let built = self.client.request(request.method.clone(), request.url.clone());
-        let built = built.headers(request.headers.clone());
-        let built = match &request.body {
-            Payload::None => built,
-            Payload::Json(body) => {
-                built.header(CONTENT_TYPE, "application/json").body(body.clone())
-            }
-            Payload::Form(pairs) => built.form(pairs),
-        };
+        let mut built = built.headers(request.headers.clone());
+        if let Some(body) = &request.body {
+            built = built.body(body.clone());
+        }
         match built.send().await {
             Ok(response) => {
                 self.meter.add(request.units);
@@ -387,7 +386,7 @@ impl Http {
 }
 
 /// Longest time for which one throttled call holds back the others of its connection.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_mins(1);
 
 fn client(settings: &HttpSettings) -> Result<reqwest::Client, reqwest::Error> {
     let builder = reqwest::Client::builder()
@@ -502,6 +501,32 @@ mod tests {
             let read = answer(429, "application/json", "", &[("retry-after", text)]).retry_after();
             assert_eq!(read, expected.map(Duration::from_secs), "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn given_nobody_listening_when_written_then_nothing_was_done_or_spent() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let pace = Pace {
+            burst: std::num::NonZeroU32::MIN,
+            per: Duration::from_millis(1),
+            concurrency: 1,
+            heavy: 1,
+        };
+        let mut settings = HttpSettings::new("side", pace, 7);
+        settings.retry.first = Duration::from_millis(1);
+        let clock = Clock::new(|| DateTime::UNIX_EPOCH);
+        let window = super::super::pacing::Window::Rolling;
+        let budget = super::super::pacing::Budget::new(Some(9), 100, window, clock.clone());
+        let budget = Arc::new(budget);
+        let http = Http::new(settings, clock, budget.clone()).unwrap();
+        // Bound and closed: nobody listens there now.
+        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let url = format!("http://{address}/x").parse().unwrap();
+
+        let outcome = http.send(&Request::write(Method::POST, url, 9), judge_by_status).await;
+
+        assert!(matches!(outcome, Err(ErrorKind::Unavailable(_))), "{outcome:?}");
+        assert_eq!((budget.used(), http.spent()), (0, Cost::default()));
     }
 
     #[test]

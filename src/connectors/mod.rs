@@ -5,8 +5,11 @@
 //! decode is an error, never a default. Read this file, then `http.rs`, then one connector's `docs.md`.
 
 pub mod http;
+pub mod memory;
 pub mod pacing;
+pub mod pipedrive;
 pub mod retry;
+pub mod zoho;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,6 +38,7 @@ pub struct Account {
 
 /// What a side can do: semantics §2. A capability that conformance has not proven counts as absent.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Capabilities {
     /// Updates can carry the version they were planned on.
     pub conditional_update: bool,
@@ -184,6 +188,11 @@ pub trait Connector: Send + Sync {
     /// Price of `operation` on `rows` rows: calls made and units charged.
     fn price(&self, operation: Operation, rows: usize) -> Cost;
 
+    /// Price of `operation` on `rows` rows of `module`, where prices differ by module.
+    fn price_for(&self, _module: &ModuleName, operation: Operation, rows: usize) -> Cost {
+        self.price(operation, rows)
+    }
+
     /// Calls made and units spent by this process since it started.
     fn spent(&self) -> Cost;
 
@@ -194,6 +203,14 @@ pub trait Connector: Send + Sync {
 
     /// A module with its fields and options; reads may be cached for the connection's metadata lifetime.
     async fn describe(&self, module: &ModuleName) -> Result<ModuleSchema, ConnectorError>;
+
+    /// Metadata answers worth keeping for the next process.
+    fn memory(&self) -> Option<&memory::Memory> {
+        None
+    }
+
+    /// Drops cached metadata: the next [`Connector::describe`] asks the side again.
+    fn forget_metadata(&self) {}
 
     async fn users(&self) -> Result<Vec<User>, ConnectorError>;
 

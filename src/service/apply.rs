@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use chrono::TimeDelta;
+use crmsync_core::engine::fields::payload_fingerprint;
 use crmsync_core::engine::normalize::{denormalize, normalize};
 use crmsync_core::model::mapping::WriteMode;
 use crmsync_core::model::plan::Change;
 use crmsync_core::model::row::{OpenRow, RowId, RowKind};
+use crmsync_core::model::state::SubjectKey;
 use crmsync_core::model::{
-    Code, Entity, EntityName, FieldName, LinkId, ModuleName, Observation, Op, OpKind, Pair, Plan, RecordId,
-    RemoteField, RemoteRecord, Side, Value,
+    Code, Entity, EntityName, FieldName, LinkId, ModuleName, Observation, Op, OpKind, Pair, Plan,
+    RecordId, RecordKey, RemoteField, RemoteRecord, Side, Value,
 };
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
@@ -18,7 +20,9 @@ use serde::Serialize;
 use super::error::{Exit, ServiceError};
 use super::observe::Observer;
 use super::run::RunContext;
-use crate::connectors::{Capabilities, ConnectorError, ErrorKind, Page, Recovery, RowResult, UpdateRow, Written};
+use crate::connectors::{
+    Capabilities, ConnectorError, ErrorKind, Page, Recovery, RowResult, UpdateRow, Written,
+};
 use crate::store::{Commit, Ending, Intent, IntentState, Observed, PageCommit, RouteStore};
 
 /// Local steps committed together.
@@ -42,9 +46,9 @@ pub struct Tally {
     /// Writes that no condition guarded against an edit between re-read and effect, and the longest such window.
     pub unguarded: u64,
     pub longest_window_ms: i64,
-    /// Links written in this pass.
+    /// Links written in this pass, and records whose create was refused.
     #[serde(skip)]
-    pub touched: BTreeSet<(EntityName, LinkId)>,
+    pub touched: BTreeSet<(EntityName, SubjectKey)>,
     /// Why a side was left, by side.
     pub paused: Pair<Option<String>>,
     #[serde(skip)]
@@ -75,7 +79,10 @@ impl Tally {
 
     /// Records written on either side.
     pub fn written(&self) -> u64 {
-        Side::BOTH.iter().map(|side| self.created[*side] + self.updated[*side] + self.deleted[*side]).sum()
+        Side::BOTH
+            .iter()
+            .map(|side| self.created[*side] + self.updated[*side] + self.deleted[*side])
+            .sum()
     }
 
     pub fn paused_exit(&self) -> Option<Exit> {
@@ -148,12 +155,16 @@ impl<'a> Applier<'a> {
         let mut tally = Tally::default();
         self.run.progress.phase("writing", Some(plan.ops.len() as u64));
         for group in groups(&plan.ops) {
-            let Some(entity) = self.run.route.entities.iter().find(|entity| entity.name == *group.entity) else {
+            let Some(entity) =
+                self.run.route.entities.iter().find(|entity| entity.name == *group.entity)
+            else {
                 continue;
             };
             match group.target {
                 None => self.note(&group.ops, &mut tally).await?,
-                Some((kind, side)) => self.write(entity, kind, side, &group.ops, &mut tally).await?,
+                Some((kind, side)) => {
+                    self.write(entity, kind, side, &group.ops, &mut tally).await?
+                }
             }
         }
         Ok(tally)
@@ -195,7 +206,9 @@ impl<'a> Applier<'a> {
             }
             let result = self.write_batch(entity, kind, side, batch, conditional, tally).await;
             match result {
-                Err(ServiceError::Connector(error)) if ServiceError::is_side_down(&error.kind) => pause(tally, side, &error),
+                Err(ServiceError::Connector(error)) if ServiceError::is_side_down(&error.kind) => {
+                    pause(tally, side, &error)
+                }
                 other => other?,
             }
             self.run.progress.advance(batch.len() as u64);
@@ -216,7 +229,9 @@ impl<'a> Applier<'a> {
         let read_at = self.run.now();
         let ready = match kind {
             Kind::Create => self.prepare_creates(entity, side, ops),
-            Kind::Update | Kind::Delete | Kind::Archive => self.prepare_changes(entity, side, ops, tally).await?,
+            Kind::Update | Kind::Delete | Kind::Archive => {
+                self.prepare_changes(entity, side, ops, tally).await?
+            }
         };
         if ready.is_empty() {
             return Ok(());
@@ -233,7 +248,10 @@ impl<'a> Applier<'a> {
             tally.longest_window_ms = tally.longest_window_ms.max(window);
         }
         self.read_back(entity, side, &ready, &results).await?;
-        match results.into_iter().find_map(|result| result.err().filter(|error| ServiceError::is_side_down(&error.kind))) {
+        match results
+            .into_iter()
+            .find_map(|result| result.err().filter(|error| ServiceError::is_side_down(&error.kind)))
+        {
             Some(error) => Err(error.into()),
             None => Ok(()),
         }
@@ -246,7 +264,13 @@ impl<'a> Applier<'a> {
             let mut remote = denormalize(entity, side, &values);
             let external = entity.matching.external_id.as_ref().and_then(|pair| pair[side].clone());
             remote.extend(external.map(|field| (field, Value::text(source.as_str()))));
-            Some(Ready { op, intent: self.intent(op, side, &entity.modules[side]), current: None, values, remote })
+            Some(Ready {
+                op,
+                intent: self.intent(op, side, &entity.modules[side]),
+                current: None,
+                values,
+                remote,
+            })
         });
         ready.collect()
     }
@@ -261,8 +285,10 @@ impl<'a> Applier<'a> {
     ) -> Result<Vec<Ready<'p>>, ServiceError> {
         let ids: Vec<_> = ops.iter().filter_map(|op| target(op)).cloned().collect();
         let fields = entity.remote_fields(side);
-        let page = self.run.route.connectors[side].fetch(&entity.modules[side], &ids, &fields).await?;
-        let mut current: BTreeMap<_, _> = page.records.into_iter().map(|record| (record.id.clone(), record)).collect();
+        let page =
+            self.run.route.connectors[side].fetch(&entity.modules[side], &ids, &fields).await?;
+        let mut current: BTreeMap<_, _> =
+            page.records.into_iter().map(|record| (record.id.clone(), record)).collect();
         let (mut ready, mut moved) = (Vec::new(), Vec::new());
         for op in ops {
             let Some(id) = target(op) else { continue };
@@ -280,10 +306,19 @@ impl<'a> Applier<'a> {
         Ok(ready)
     }
 
-    fn ready_change<'p>(&self, entity: &Entity, side: Side, op: &'p Op, record: RemoteRecord) -> Ready<'p> {
+    fn ready_change<'p>(
+        &self,
+        entity: &Entity,
+        side: Side,
+        op: &'p Op,
+        record: RemoteRecord,
+    ) -> Ready<'p> {
         let (values, remote) = match &op.kind {
             OpKind::Update { changes, .. } => {
-                let after = changes.iter().map(|(field, change)| (field.clone(), change.after.clone())).collect();
+                let after = changes
+                    .iter()
+                    .map(|(field, change)| (field.clone(), change.after.clone()))
+                    .collect();
                 let values = self.resolve(after);
                 let remote = denormalize(entity, side, &values);
                 (values, remote)
@@ -349,11 +384,13 @@ impl<'a> Applier<'a> {
                     connector.create(module, &rows).await
                 }
                 Kind::Update | Kind::Archive => {
-                    let rows: Vec<_> = rows.iter().filter_map(|row| update_row(row, conditional)).collect();
+                    let rows: Vec<_> =
+                        rows.iter().filter_map(|row| update_row(row, conditional)).collect();
                     connector.update(module, &rows).await
                 }
                 Kind::Delete => {
-                    let ids: Vec<_> = rows.iter().filter_map(|row| target(row.op)).cloned().collect();
+                    let ids: Vec<_> =
+                        rows.iter().filter_map(|row| target(row.op)).cloned().collect();
                     connector.delete(module, &ids).await
                 }
             }
@@ -363,7 +400,13 @@ impl<'a> Applier<'a> {
         answers.into_iter().flatten().collect()
     }
 
-    fn endings(&self, entity: &Entity, side: Side, ready: &[Ready<'_>], results: &[RowResult]) -> Vec<Commit> {
+    fn endings(
+        &self,
+        entity: &Entity,
+        side: Side,
+        ready: &[Ready<'_>],
+        results: &[RowResult],
+    ) -> Vec<Commit> {
         let endings = ready.iter().zip(results).map(|(ready, result)| Commit {
             intent: Some(ready.intent.id.clone()),
             op: ready.op.clone(),
@@ -383,17 +426,28 @@ impl<'a> Applier<'a> {
             (None, _) => Some(predicted(entity, side, ready, written)),
         };
         if let OpKind::Create { .. } = &ready.op.kind {
-            let mut created = self.created.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut created =
+                self.created.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             created.insert(ready.op.link.clone(), written.id.clone());
         }
-        let stored = |field: &FieldName| observed.as_ref().and_then(|observed| observed.fields.get(field));
-        let baseline = ready.values.iter().filter_map(|(field, intended)| {
+        let stored =
+            |field: &FieldName| observed.as_ref().and_then(|observed| observed.fields.get(field));
+        let written_fields = ready.values.iter().filter_map(|(field, intended)| {
+            if let Some(halfway) = halfway(ready.op, field) {
+                return Some((
+                    field.clone(),
+                    (Pair::from_side(side, halfway.before.clone(), halfway.source.clone()), true),
+                ));
+            }
             let source = source_value(ready.op, field)?;
             let kept = stored(field).unwrap_or(intended);
             let pair = Pair::from_side(side, kept.clone(), source.clone());
             Some((field.clone(), (pair, kept != intended)))
         });
-        let baseline = baseline.collect();
+        let left_empty = left_empty(ready.op).into_iter().map(|(field, source)| {
+            (field.clone(), (Pair::from_side(side, Value::Empty, source.clone()), false))
+        });
+        let baseline = written_fields.chain(left_empty).collect();
         let keys = observed.as_ref().map(|_| Vec::new()).unwrap_or_default();
         Ending::Done {
             id: Some(written.id.clone()),
@@ -406,27 +460,37 @@ impl<'a> Applier<'a> {
     }
 
     fn ending_of(&self, entity: &Entity, ready: &Ready<'_>, error: &ConnectorError) -> Ending {
-        let fingerprint = crmsync_core::engine::plan::payload_fingerprint(ready.op);
-        let refused = |code, field, retry: TimeDelta| Ending::Refused {
-            code,
-            field,
-            message: error.kind.to_string(),
-            fingerprint: fingerprint.clone(),
-            retry_at: self.run.now() + retry,
+        let refused = |code, field: Option<FieldName>, retry: TimeDelta| {
+            let field = field.filter(|field| ready.values.contains_key(field));
+            Ending::Refused {
+                code,
+                fingerprint: refused_payload(ready.op, ready.intent.side, field.as_ref()),
+                field,
+                message: error.kind.to_string(),
+                retry_at: self.run.now() + retry,
+            }
         };
         let later = self.run.settings.quarantine_retry;
         match &error.kind {
-            ErrorKind::Duplicate { field, existing } => match adopted(entity, ready, field, existing) {
-                Some(ending) => ending,
-                None => refused(Code::UniqueClash, canonical(entity, ready.intent.side, field), later),
-            },
+            ErrorKind::Duplicate { field, existing } => {
+                match adopted(entity, ready, field, existing) {
+                    Some(ending) => ending,
+                    None => refused(
+                        Code::UniqueClash,
+                        canonical(entity, ready.intent.side, field),
+                        later,
+                    ),
+                }
+            }
             ErrorKind::Invalid { field, .. } => {
                 refused(Code::Quarantined, canonical(entity, ready.intent.side, field), later)
             }
             ErrorKind::Locked(_) => refused(Code::Locked, None, TimeDelta::hours(1)),
             ErrorKind::Forbidden(_) => refused(Code::Forbidden, None, later),
             ErrorKind::UnknownName(_) => refused(Code::MetadataDrift, None, later),
-            ErrorKind::Refused(_) | ErrorKind::Undecodable(_) => refused(Code::Quarantined, None, later),
+            ErrorKind::Refused(_) | ErrorKind::Undecodable(_) => {
+                refused(Code::Quarantined, None, later)
+            }
             ErrorKind::ReplyLost(_) => Ending::InDoubt,
             ErrorKind::Gone | ErrorKind::Stale => Ending::Dropped { dirty: true },
             ErrorKind::RateLimited { .. }
@@ -440,7 +504,14 @@ impl<'a> Applier<'a> {
         }
     }
 
-    fn tally(&self, kind: Kind, side: Side, ready: &[Ready<'_>], results: &[RowResult], tally: &mut Tally) {
+    fn tally(
+        &self,
+        kind: Kind,
+        side: Side,
+        ready: &[Ready<'_>],
+        results: &[RowResult],
+        tally: &mut Tally,
+    ) {
         for (ready, result) in ready.iter().zip(results) {
             match result {
                 Ok(_) => {
@@ -450,12 +521,18 @@ impl<'a> Applier<'a> {
                         Kind::Delete | Kind::Archive => &mut tally.deleted,
                     };
                     counter[side] += 1;
-                    tally.touched.insert((ready.op.entity.clone(), ready.op.link.clone()));
+                    tally
+                        .touched
+                        .insert((ready.op.entity.clone(), SubjectKey::Link(ready.op.link.clone())));
                 }
                 Err(error) => match error.recovery() {
                     Recovery::Reread => tally.in_doubt += 1,
                     Recovery::Replan => tally.stale += 1,
-                    Recovery::Quarantine | Recovery::Redescribe => tally.failed += 1,
+                    Recovery::Quarantine | Recovery::Redescribe => {
+                        tally.failed += 1;
+                        // Without the refused field the rest of the record flows, in this run still.
+                        tally.touched.insert((ready.op.entity.clone(), subject(ready.op)));
+                    }
                     Recovery::Wait(_)
                     | Recovery::Pause
                     | Recovery::Backoff
@@ -477,18 +554,27 @@ impl<'a> Applier<'a> {
     ) -> Result<(), ServiceError> {
         let observer = Observer::new(self.run, self.store, entity, side);
         let connector = self.run.route.connectors[side].as_ref();
-        let done: Vec<_> = ready.iter().zip(results).filter_map(|(ready, result)| Some((ready, result.as_ref().ok()?))).collect();
+        let done: Vec<_> = ready
+            .iter()
+            .zip(results)
+            .filter_map(|(ready, result)| Some((ready, result.as_ref().ok()?)))
+            .collect();
         let unread: Vec<_> = done
             .iter()
-            .filter(|(ready, written)| written.stored.is_none() && !matches!(ready.op.kind, OpKind::Delete { .. }))
+            .filter(|(ready, written)| {
+                written.stored.is_none() && !matches!(ready.op.kind, OpKind::Delete { .. })
+            })
             .map(|(_, written)| written.id.clone())
             .collect();
-        let mut records: Vec<_> = done.iter().filter_map(|(_, written)| written.stored.clone()).collect();
+        let mut records: Vec<_> =
+            done.iter().filter_map(|(_, written)| written.stored.clone()).collect();
         let fields = entity.remote_fields(side);
         let batch = connector.capabilities(&entity.modules[side]).fetch_batch.max(1);
         for ids in unread.chunks(batch) {
             // The writes are committed with what was sent: a failed read-back leaves nothing undone.
-            let Ok(page) = connector.fetch(&entity.modules[side], ids, &fields).await else { continue };
+            let Ok(page) = connector.fetch(&entity.modules[side], ids, &fields).await else {
+                continue;
+            };
             records.extend(page.records);
         }
         let page = Page { records, received_at: self.run.now(), ..Page::default() };
@@ -511,16 +597,32 @@ impl<'a> Applier<'a> {
     }
 
     /// `SERVER_REWRITE`: baseline := (source, read-back), pinned, reported, neither retried nor sent back.
-    async fn pin_rewrites(&self, entity: &Entity, side: Side, rewrites: Vec<Rewrite>) -> Result<(), ServiceError> {
+    async fn pin_rewrites(
+        &self,
+        entity: &Entity,
+        side: Side,
+        rewrites: Vec<Rewrite>,
+    ) -> Result<(), ServiceError> {
         if rewrites.is_empty() {
             return Ok(());
         }
         let (mut commits, mut rows) = (Vec::new(), Vec::new());
         for rewrite in rewrites {
             let kind = OpKind::Agree { fields: rewrite.fields.clone(), pinned: true };
-            let op = Op { entity: entity.name.clone(), link: rewrite.link.clone(), code: Code::ServerRewrite, kind, later: Vec::new() };
+            let op = Op {
+                entity: entity.name.clone(),
+                link: rewrite.link.clone(),
+                code: Code::ServerRewrite,
+                kind,
+                later: Vec::new(),
+            };
             commits.push(local_commit(&op));
-            rows.extend(rewrite.fields.iter().map(|(field, pair)| rewrite_row(entity, side, &rewrite, field, pair)));
+            rows.extend(
+                rewrite
+                    .fields
+                    .iter()
+                    .map(|(field, pair)| rewrite_row(entity, side, &rewrite, field, pair)),
+            );
         }
         self.store.commit(&self.run.id, &commits, self.run.now()).await?;
         self.store.settle(&entity.name, &[], &rows, &[], &self.run.id, self.run.now()).await?;
@@ -546,7 +648,8 @@ struct Rewrite {
 }
 
 fn rewritten(side: Side, done: &[(&Ready<'_>, &Written)], observed: &[Observed]) -> Vec<Rewrite> {
-    let by_id: BTreeMap<_, _> = observed.iter().map(|seen| (&seen.observation.key.id, &seen.observation)).collect();
+    let by_id: BTreeMap<_, _> =
+        observed.iter().map(|seen| (&seen.observation.key.id, &seen.observation)).collect();
     let mut rewrites = Vec::new();
     for (ready, written) in done {
         let Some(now) = by_id.get(&written.id) else { continue };
@@ -560,13 +663,23 @@ fn rewritten(side: Side, done: &[(&Ready<'_>, &Written)], observed: &[Observed])
             })
             .collect();
         if !fields.is_empty() {
-            rewrites.push(Rewrite { link: ready.op.link.clone(), record: written.id.clone(), fields });
+            rewrites.push(Rewrite {
+                link: ready.op.link.clone(),
+                record: written.id.clone(),
+                fields,
+            });
         }
     }
     rewrites
 }
 
-fn rewrite_row(entity: &Entity, side: Side, rewrite: &Rewrite, field: &FieldName, pair: &Pair<Value>) -> OpenRow {
+fn rewrite_row(
+    entity: &Entity,
+    side: Side,
+    rewrite: &Rewrite,
+    field: &FieldName,
+    pair: &Pair<Value>,
+) -> OpenRow {
     let identity = format!("{}|{}|{field}|{}", entity.name, rewrite.link, Code::ServerRewrite);
     let shown = serde_json::to_vec(pair).expect("values always serialize");
     OpenRow {
@@ -584,7 +697,9 @@ fn rewrite_row(entity: &Entity, side: Side, rewrite: &Rewrite, field: &FieldName
         winner: Some(side),
         policy: None,
         evidence: None,
-        message: format!("the {side} side stored another value than was sent; the difference is accepted until a side changes"),
+        message: format!(
+            "the {side} side stored another value than was sent; the difference is accepted until a side changes"
+        ),
         fingerprint: blake3::hash(&shown).to_hex()[..16].to_owned(),
         candidates: Vec::new(),
     }
@@ -631,7 +746,9 @@ fn adopted(entity: &Entity, ready: &Ready<'_>, field: &str, existing: &RecordId)
 
 fn local_commit(op: &Op) -> Commit {
     let baseline = match &op.kind {
-        OpKind::Link { agreed, .. } => agreed.iter().map(|(field, pair)| (field.clone(), (pair.clone(), false))).collect(),
+        OpKind::Link { agreed, .. } => {
+            agreed.iter().map(|(field, pair)| (field.clone(), (pair.clone(), false))).collect()
+        }
         OpKind::Agree { fields, pinned } => {
             fields.iter().map(|(field, pair)| (field.clone(), (pair.clone(), *pinned))).collect()
         }
@@ -653,6 +770,24 @@ fn local_commit(op: &Op) -> Commit {
     Commit { intent: None, op: op.clone(), ending }
 }
 
+/// What an op is about: its link, or the record that still has none.
+fn subject(op: &Op) -> SubjectKey {
+    match &op.kind {
+        OpKind::Create { side, source, .. } => SubjectKey::Record(RecordKey {
+            entity: op.entity.clone(),
+            side: side.other(),
+            id: source.clone(),
+        }),
+        OpKind::Update { .. }
+        | OpKind::Link { .. }
+        | OpKind::Delete { .. }
+        | OpKind::Archive { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => SubjectKey::Link(op.link.clone()),
+    }
+}
+
 /// The other side's value that a written value was made from.
 fn source_value<'o>(op: &'o Op, field: &FieldName) -> Option<&'o Value> {
     match &op.kind {
@@ -665,6 +800,55 @@ fn source_value<'o>(op: &'o Op, field: &FieldName) -> Option<&'o Value> {
         | OpKind::Relate { .. }
         | OpKind::Revive { .. } => None,
     }
+}
+
+/// The first of two writes of a merged value: see [`Change::halfway`].
+fn halfway<'o>(op: &'o Op, field: &FieldName) -> Option<&'o Change> {
+    match &op.kind {
+        OpKind::Update { changes, .. } => changes.get(field).filter(|change| change.halfway),
+        OpKind::Create { .. }
+        | OpKind::Link { .. }
+        | OpKind::Delete { .. }
+        | OpKind::Archive { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => None,
+    }
+}
+
+/// Fields that a create leaves unset because their source is empty: agreed as empty on both sides.
+fn left_empty(op: &Op) -> Vec<(&FieldName, &Value)> {
+    match &op.kind {
+        OpKind::Create { fields, from, .. } => {
+            from.iter().filter(|(field, _)| !fields.contains_key(*field)).collect()
+        }
+        OpKind::Update { .. }
+        | OpKind::Link { .. }
+        | OpKind::Delete { .. }
+        | OpKind::Archive { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => Vec::new(),
+    }
+}
+
+/// Fingerprint of a refused payload, as the planner will compute it again.
+pub(super) fn refused_payload(op: &Op, side: Side, field: Option<&FieldName>) -> String {
+    let values: BTreeMap<FieldName, Value> = match &op.kind {
+        OpKind::Create { fields, .. } => fields.clone(),
+        OpKind::Update { changes, .. } => {
+            changes.iter().map(|(name, change)| (name.clone(), change.after.clone())).collect()
+        }
+        OpKind::Link { .. }
+        | OpKind::Delete { .. }
+        | OpKind::Archive { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => BTreeMap::new(),
+    };
+    let one =
+        field.and_then(|field| Some(BTreeMap::from([(field.clone(), values.get(field)?.clone())])));
+    payload_fingerprint(side, one.as_ref().unwrap_or(&values))
 }
 
 /// Whether the target still holds what the plan was made on.
@@ -697,7 +881,9 @@ fn update_row(ready: &Ready<'_>, conditional: bool) -> Option<UpdateRow> {
 
 const fn target(op: &Op) -> Option<&RecordId> {
     match &op.kind {
-        OpKind::Update { id, .. } | OpKind::Delete { id, .. } | OpKind::Archive { id, .. } => Some(id),
+        OpKind::Update { id, .. } | OpKind::Delete { id, .. } | OpKind::Archive { id, .. } => {
+            Some(id)
+        }
         OpKind::Link { .. }
         | OpKind::Create { .. }
         | OpKind::Agree { .. }
@@ -713,7 +899,8 @@ fn canonical(entity: &Entity, side: Side, remote: &str) -> Option<FieldName> {
 }
 
 fn pause(tally: &mut Tally, side: Side, error: &ConnectorError) {
-    let exit = if error.recovery() == Recovery::Pause { Exit::Budget } else { Exit::SideUnavailable };
+    let exit =
+        if error.recovery() == Recovery::Pause { Exit::Budget } else { Exit::SideUnavailable };
     tally.paused[side] = Some(error.to_string());
     tally.paused_as[side] = Some(exit);
 }
@@ -733,7 +920,9 @@ fn groups(ops: &[Op]) -> Vec<Group<'_>> {
     for op in ops {
         let target = op.writes().zip(kind(op)).map(|(side, kind)| (kind, side));
         match groups.last_mut() {
-            Some(group) if *group.entity == op.entity && group.target == target => group.ops.push(op),
+            Some(group) if *group.entity == op.entity && group.target == target => {
+                group.ops.push(op)
+            }
             Some(_) | None => groups.push(Group { entity: &op.entity, target, ops: vec![op] }),
         }
     }
@@ -746,6 +935,9 @@ const fn kind(op: &Op) -> Option<Kind> {
         OpKind::Update { .. } => Some(Kind::Update),
         OpKind::Delete { .. } => Some(Kind::Delete),
         OpKind::Archive { .. } => Some(Kind::Archive),
-        OpKind::Link { .. } | OpKind::Agree { .. } | OpKind::Relate { .. } | OpKind::Revive { .. } => None,
+        OpKind::Link { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => None,
     }
 }

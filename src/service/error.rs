@@ -39,7 +39,9 @@ pub enum ServiceError {
     Connector(#[from] ConnectorError),
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("route `{route}` is paused after `runs undo {run}`; choose `runs redo` or `runs accept`")]
+    #[error(
+        "route `{route}` is paused after `runs undo {run}`; choose `runs redo` or `runs accept`"
+    )]
     Paused { route: String, run: String },
     #[error("stopped; everything so far is stored, run `crmsync sync` to go on")]
     Cancelled,
@@ -69,8 +71,8 @@ impl ServiceError {
                 | StoreError::TooNew(_)
                 | StoreError::Open(..)
                 | StoreError::Database(_)
-                | StoreError::Sealed(..)
-                | StoreError::Corrupt(..),
+                | StoreError::Corrupt(..)
+                | StoreError::Sealed(..),
             )
             | Self::Paused { .. } => Exit::Store,
             Self::Cancelled => Exit::Open,

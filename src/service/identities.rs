@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crmsync_core::model::record::Presence;
 use crmsync_core::model::state::{Counterpart, Identities, Subject};
-use crmsync_core::model::{Entity, EntityName, LinkId, Observation, RecordId, Side, Value};
+use crmsync_core::model::{Entity, EntityName, LinkId, Observation, Pair, RecordId, Side, Value};
 
 use crate::store::{RouteReader, StoreError};
 
@@ -21,8 +21,32 @@ impl Identities for KnownIdentities {
     }
 }
 
-/// Creates that this plan makes, by entity and source record.
-pub type PlannedLinks = BTreeMap<Key, LinkId>;
+/// What this plan will make known once it is applied: counterparts it creates, and records it links.
+#[derive(Clone, Debug, Default)]
+pub struct PlannedLinks {
+    created: BTreeMap<Key, LinkId>,
+    linked: BTreeMap<Key, RecordId>,
+}
+
+impl PlannedLinks {
+    /// The plan creates the counterpart of record `id`.
+    pub fn creates(&mut self, entity: &EntityName, side: Side, id: &RecordId, link: &LinkId) {
+        self.created.insert((entity.clone(), side, id.clone()), link.clone());
+    }
+
+    /// The plan links two records that both exist.
+    pub fn links(&mut self, entity: &EntityName, ends: &Pair<RecordId>) {
+        for side in Side::BOTH {
+            let key = (entity.clone(), side, ends[side].clone());
+            self.linked.insert(key, ends[side.other()].clone());
+        }
+    }
+
+    fn counterpart(&self, key: &Key) -> Option<Counterpart> {
+        let linked = self.linked.get(key).map(|other| Counterpart::Known(other.clone()));
+        linked.or_else(|| self.created.get(key).map(|link| Counterpart::Planned(link.clone())))
+    }
+}
 
 impl KnownIdentities {
     /// Loads the counterparts of all references of `subjects`; `planned` are creates of the same plan.
@@ -33,7 +57,9 @@ impl KnownIdentities {
         planned: &PlannedLinks,
     ) -> Result<Self, StoreError> {
         let observations = subjects.iter().flat_map(|subject| {
-            [subject.observations.left.as_ref(), subject.observations.right.as_ref()].into_iter().flatten()
+            [subject.observations.left.as_ref(), subject.observations.right.as_ref()]
+                .into_iter()
+                .flatten()
         });
         let mut wanted = referred(entity, observations);
         for subject in subjects {
@@ -55,7 +81,7 @@ impl KnownIdentities {
         entity: &Entity,
         observations: &[Observation],
     ) -> Result<Self, StoreError> {
-        Self::resolve(store, referred(entity, observations.iter()), &PlannedLinks::new()).await
+        Self::resolve(store, referred(entity, observations.iter()), &PlannedLinks::default()).await
     }
 
     async fn resolve(
@@ -66,17 +92,19 @@ impl KnownIdentities {
         let mut known = BTreeMap::new();
         for ((entity, side), ids) in wanted {
             let linked = store.counterparts(&entity, side, &ids).await?;
-            let unlinked: BTreeSet<_> =
-                ids.iter().filter(|id| linked.get(*id).is_none_or(|(_, other)| other.is_none())).cloned().collect();
+            let unlinked: BTreeSet<_> = ids
+                .iter()
+                .filter(|id| linked.get(*id).is_none_or(|(_, other)| other.is_none()))
+                .cloned()
+                .collect();
             let presence = store.presence(&entity, side, &unlinked).await?;
             for id in ids {
                 let key = (entity.clone(), side, id);
                 let counterpart = match linked.get(&key.2) {
                     Some((_, Some(other))) => Counterpart::Known(other.clone()),
-                    Some((_, None)) | None => planned.get(&key).map_or_else(
-                        || unlinked_counterpart(presence.get(&key.2)),
-                        |link| Counterpart::Planned(link.clone()),
-                    ),
+                    Some((_, None)) | None => planned
+                        .counterpart(&key)
+                        .unwrap_or_else(|| unlinked_counterpart(presence.get(&key.2))),
                 };
                 known.insert(key, counterpart);
             }
@@ -89,7 +117,9 @@ impl KnownIdentities {
 const fn unlinked_counterpart(presence: Option<&(Presence, bool)>) -> Counterpart {
     match presence {
         Some((Presence::Alive, true)) => Counterpart::Pending,
-        Some((Presence::Alive, false) | (Presence::Deleted | Presence::Invisible, _)) | None => Counterpart::Unresolved,
+        Some((Presence::Alive, false) | (Presence::Deleted | Presence::Invisible, _)) | None => {
+            Counterpart::Unresolved
+        }
     }
 }
 
@@ -105,7 +135,10 @@ fn referred<'a>(
     for observation in observations {
         for (rule, target) in &rules {
             if let Some(Value::Reference(id)) = observation.fields.get(&rule.name) {
-                wanted.entry(((*target).clone(), observation.key.side)).or_default().insert(id.clone());
+                wanted
+                    .entry(((*target).clone(), observation.key.side))
+                    .or_default()
+                    .insert(id.clone());
             }
         }
     }

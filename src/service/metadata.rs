@@ -35,8 +35,9 @@ pub fn read_folder(folder: &Path) -> Result<Vec<Source>, ServiceError> {
     let (mut sources, mut errors) = (Vec::new(), Vec::new());
     for path in paths {
         let shown = path.display().to_string();
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| ServiceError::Config(format!("cannot read the mapping file {shown}: {error}")))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            ServiceError::Config(format!("cannot read the mapping file {shown}: {error}"))
+        })?;
         match mapping::parse(&shown, &text) {
             Ok(file) => sources.push(Source { path: shown, text, file }),
             Err(found) => errors.extend(found),
@@ -47,7 +48,10 @@ pub fn read_folder(folder: &Path) -> Result<Vec<Source>, ServiceError> {
 
 fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, ServiceError> {
     let unreadable = |error: std::io::Error| {
-        ServiceError::Config(format!("cannot read the mapping folder {}: {error}", folder.display()))
+        ServiceError::Config(format!(
+            "cannot read the mapping folder {}: {error}",
+            folder.display()
+        ))
     };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
@@ -58,7 +62,10 @@ fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, ServiceError> {
     }
     paths.sort();
     if paths.is_empty() {
-        let text = format!("no mapping files (*.toml) in {}; `crmsync mapping new` drafts one", folder.display());
+        let text = format!(
+            "no mapping files (*.toml) in {}; `crmsync mapping new` drafts one",
+            folder.display()
+        );
         return Err(ServiceError::Config(text));
     }
     Ok(paths)
@@ -75,10 +82,14 @@ impl Metadata {
     ///
     /// # Errors
     /// The connector's, when the side does not answer.
-    pub async fn load(connector: &dyn Connector, modules: &BTreeSet<ModuleName>) -> Result<Self, ConnectorError> {
+    pub async fn load(
+        connector: &dyn Connector,
+        modules: &BTreeSet<ModuleName>,
+    ) -> Result<Self, ConnectorError> {
         let known = connector.modules().await?;
         let mut schemas = BTreeMap::new();
-        for module in modules.iter().filter(|module| known.iter().any(|(name, _)| name == *module)) {
+        for module in modules.iter().filter(|module| known.iter().any(|(name, _)| name == *module))
+        {
             schemas.insert(module.clone(), connector.describe(module).await?);
         }
         Ok(Self { schemas, users: connector.users().await? })
@@ -91,7 +102,7 @@ impl Metadata {
 
 /// Modules that the files name on one side.
 pub fn modules(sources: &[Source], side: Side) -> BTreeSet<ModuleName> {
-    sources.iter().map(|source| source.file.module(side)).collect()
+    sources.iter().map(|source| ModuleName::new(source.file.module(side))).collect()
 }
 
 /// Checks every file against both sides' metadata and puts the entities in order.
@@ -99,7 +110,7 @@ pub fn modules(sources: &[Source], side: Side) -> BTreeSet<ModuleName> {
 /// # Errors
 /// [`ServiceError::Mapping`] with the errors of all files.
 pub fn compile(sources: &[Source], metadata: &Pair<Metadata>) -> Result<Compiled, ServiceError> {
-    let names: BTreeSet<_> = sources.iter().map(|source| source.file.entity_name()).collect();
+    let names: BTreeSet<_> = sources.iter().map(|source| source.file.name()).collect();
     let (mut entities, mut warnings, mut errors) = (Vec::new(), Vec::new(), Vec::new());
     for source in sources {
         let missing = Pair::new(Side::Left, Side::Right).map(|side| ModuleSchema {
@@ -107,8 +118,9 @@ pub fn compile(sources: &[Source], metadata: &Pair<Metadata>) -> Result<Compiled
             label: source.file.module(side).to_string(),
             fields: Vec::new(),
         });
-        let sides = Pair::new(Side::Left, Side::Right)
-            .map(|side| metadata[side].of(&source.file.module(side), &missing[side]));
+        let sides = Pair::new(Side::Left, Side::Right).map(|side| {
+            metadata[side].of(&ModuleName::new(source.file.module(side)), &missing[side])
+        });
         match mapping::compile(&source.path, &source.text, &source.file, sides, &names) {
             Ok((entity, found)) => {
                 entities.push(entity);

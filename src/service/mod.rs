@@ -4,15 +4,17 @@
 //! wins, which record matches, which write is safe to repeat — the engine and the error kinds do that. Read
 //! `run.rs` (the order of a run on one page), then `observe.rs`, `planning.rs`, `apply.rs`, `recover.rs`.
 
+pub mod apply;
+pub mod connect;
 pub mod error;
+pub mod forecast;
 pub mod identities;
 pub mod metadata;
 pub mod observe;
 pub mod planning;
-pub mod apply;
 pub mod recover;
-pub mod run;
 pub mod review;
+pub mod run;
 pub mod session;
 
 pub use error::{Exit, ServiceError};

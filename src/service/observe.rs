@@ -41,7 +41,12 @@ pub(super) enum Extent {
 }
 
 impl<'a> Observer<'a> {
-    pub(super) fn new(run: &'a RunContext<'a>, store: &'a RouteStore, entity: &'a Entity, side: Side) -> Self {
+    pub(super) fn new(
+        run: &'a RunContext<'a>,
+        store: &'a RouteStore,
+        entity: &'a Entity,
+        side: Side,
+    ) -> Self {
         Self {
             run,
             store,
@@ -69,7 +74,8 @@ impl<'a> Observer<'a> {
 
     /// Walks the whole module, then what changed meanwhile: semantics §11.4.
     async fn full_scan(&self, cursor: &mut Cursor) -> Result<Accepted, ServiceError> {
-        let order = if self.capabilities().scan_limit.is_some() { Order::Modified } else { Order::Id };
+        let order =
+            if self.capabilities().scan_limit.is_some() { Order::Modified } else { Order::Id };
         let mut scan = cursor.scan.take().unwrap_or_else(|| Scan {
             epoch: cursor.epoch + 1,
             page: None,
@@ -102,7 +108,10 @@ impl<'a> Observer<'a> {
                 cursor.watermark = cursor.watermark.max(Some(started(&scan, newest)));
                 cursor.deleted_watermark = cursor.deleted_watermark.or(cursor.watermark);
             }
-            add(&mut accepted, self.commit_page(page, Some(cursor.clone()), Some(scan.epoch)).await?);
+            add(
+                &mut accepted,
+                self.commit_page(page, Some(cursor.clone()), Some(scan.epoch)).await?,
+            );
             self.run.progress.advance(rows as u64);
             if done {
                 break;
@@ -123,12 +132,17 @@ impl<'a> Observer<'a> {
         let mut accepted = Accepted::default();
         let mut first_answer: Option<DateTime<Utc>> = None;
         for pass in 1.. {
-            let (mut since, mut key, mut pages, mut began, mut restarts) = (from, None::<PageKey>, 0, None, 0);
+            let (mut since, mut key, mut pages, mut began, mut restarts) =
+                (from, None::<PageKey>, 0, None, 0);
             let mut moved_on = false;
             let mut newest = cursor.watermark;
             loop {
                 self.run.check_cancelled()?;
-                let page = match self.connector.list(&self.request(since, Order::Modified, key.as_ref())).await {
+                let page = match self
+                    .connector
+                    .list(&self.request(since, Order::Modified, key.as_ref()))
+                    .await
+                {
                     Ok(page) => page,
                     Err(error) if restarts < MOST_PASSES && restarts_scan(&error.kind) => {
                         restarts += 1;
@@ -140,7 +154,8 @@ impl<'a> Observer<'a> {
                 };
                 pages += 1;
                 began = began.or(page.server_time);
-                newest = newest.max(page.records.iter().filter_map(|record| record.modified_at).max());
+                newest =
+                    newest.max(page.records.iter().filter_map(|record| record.modified_at).max());
                 moved_on |= began.is_some_and(|began| newest.is_some_and(|newest| newest > began));
                 key.clone_from(&page.next);
                 let rows = page.records.len();
@@ -150,7 +165,10 @@ impl<'a> Observer<'a> {
                     first_answer = first_answer.or(began);
                     cursor.watermark = cursor.watermark.max(first_answer.or(newest));
                 }
-                add(&mut accepted, self.commit_page(page, clean.then(|| cursor.clone()), None).await?);
+                add(
+                    &mut accepted,
+                    self.commit_page(page, clean.then(|| cursor.clone()), None).await?,
+                );
                 self.run.progress.advance(rows as u64);
                 if last {
                     first_answer = first_answer.or(began);
@@ -166,9 +184,14 @@ impl<'a> Observer<'a> {
 
     /// Lists everything modified since `since` by our clock, without moving the watermark: for recovery.
     pub(super) async fn scan_since(&self, since: DateTime<Utc>) -> Result<(), ServiceError> {
-        let (mut key, mut since, mut restarts, mut clock_known) = (None::<PageKey>, since, 0, false);
+        let (mut key, mut since, mut restarts, mut clock_known) =
+            (None::<PageKey>, since, 0, false);
         loop {
-            let page = match self.connector.list(&self.request(Some(since), Order::Modified, key.as_ref())).await {
+            let page = match self
+                .connector
+                .list(&self.request(Some(since), Order::Modified, key.as_ref()))
+                .await
+            {
                 Ok(page) => page,
                 Err(error) if restarts < MOST_PASSES && restarts_scan(&error.kind) => {
                     restarts += 1;
@@ -177,7 +200,8 @@ impl<'a> Observer<'a> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let error = page.server_time.map_or(TimeDelta::zero(), |server| server - page.received_at);
+            let error =
+                page.server_time.map_or(TimeDelta::zero(), |server| server - page.received_at);
             if !clock_known && error < -TimeDelta::seconds(self.run.settings.overlap_seconds / 2) {
                 // The server's clock is behind ours: what it stamped after our `since` looks older to us.
                 clock_known = true;
@@ -199,7 +223,8 @@ impl<'a> Observer<'a> {
             return Ok(());
         }
         let overlap = TimeDelta::seconds(self.run.settings.overlap_seconds);
-        let Some(since) = cursor.deleted_watermark.or(cursor.watermark).map(|at| at - overlap) else {
+        let Some(since) = cursor.deleted_watermark.or(cursor.watermark).map(|at| at - overlap)
+        else {
             return Ok(());
         };
         let (mut key, mut began) = (None, None);
@@ -208,7 +233,8 @@ impl<'a> Observer<'a> {
             began = began.or(page.server_time);
             let ids: BTreeSet<_> = page.rows.iter().map(|row| row.id.clone()).collect();
             let known = self.store.presence(&self.entity.name, self.side, &ids).await?;
-            let alive = known.into_iter().filter(|(_, (presence, _))| *presence != Presence::Deleted);
+            let alive =
+                known.into_iter().filter(|(_, (presence, _))| *presence != Presence::Deleted);
             let hints: Vec<_> = alive.map(|(id, _)| (id, FROM_FEED.to_owned())).collect();
             if !hints.is_empty() {
                 self.store.mark_dirty(&self.entity.name, self.side, &hints, self.run.now()).await?;
@@ -227,10 +253,14 @@ impl<'a> Observer<'a> {
     async fn doubt_unseen(&self, epoch: u64) -> Result<(), ServiceError> {
         let mut after: Option<RecordId> = None;
         loop {
-            let unseen = self.store.unseen(&self.entity.name, self.side, epoch, after.as_ref(), 1_000).await?;
+            let unseen = self
+                .store
+                .unseen(&self.entity.name, self.side, epoch, after.as_ref(), 1_000)
+                .await?;
             let Some(last) = unseen.last() else { return Ok(()) };
             after = Some(last.clone());
-            let hints: Vec<_> = unseen.into_iter().map(|id| (id, "absent-from-listing".to_owned())).collect();
+            let hints: Vec<_> =
+                unseen.into_iter().map(|id| (id, "absent-from-listing".to_owned())).collect();
             self.store.mark_dirty(&self.entity.name, self.side, &hints, self.run.now()).await?;
         }
     }
@@ -241,7 +271,10 @@ impl<'a> Observer<'a> {
         let batch = self.capabilities().fetch_batch.max(1);
         loop {
             self.run.check_cancelled()?;
-            let due = self.store.dirty(&self.entity.name, self.side, self.run.now(), batch as u64).await?;
+            let due = self
+                .store
+                .dirty(&self.entity.name, self.side, self.run.now(), batch as u64)
+                .await?;
             if due.is_empty() {
                 return Ok(accepted);
             }
@@ -252,7 +285,8 @@ impl<'a> Observer<'a> {
     async fn read_by_id(&self, due: &[Dirty]) -> Result<Accepted, ServiceError> {
         let ids: Vec<_> = due.iter().map(|dirty| dirty.id.clone()).collect();
         let page = self.connector.fetch(self.module, &ids, &self.fields).await?;
-        let unreadable: BTreeSet<_> = page.undecodable.iter().filter_map(|row| row.id.clone()).collect();
+        let unreadable: BTreeSet<_> =
+            page.undecodable.iter().filter_map(|row| row.id.clone()).collect();
         let present: BTreeSet<_> = page.records.iter().map(|record| record.id.clone()).collect();
         let clean: Vec<_> = present.iter().cloned().collect();
         let accepted = self.commit_authoritative(page, clean).await?;
@@ -268,7 +302,9 @@ impl<'a> Observer<'a> {
             absences.extend(absence);
         }
         let now = self.run.now();
-        self.store.record_absences(&self.entity.name, self.side, self.module, &absences, now).await?;
+        self.store
+            .record_absences(&self.entity.name, self.side, self.module, &absences, now)
+            .await?;
         Ok(accepted)
     }
 
@@ -280,9 +316,13 @@ impl<'a> Observer<'a> {
                 self.commit_authoritative(page, vec![dirty.id.clone()]).await?;
                 None
             }
-            Probe::Deleted { merged_into, converted_to, .. } => {
-                Some(deletion(self.side, &dirty.id, DeleteEvidence::Strong, merged_into, converted_to))
-            }
+            Probe::Deleted { merged_into, converted_to, .. } => Some(deletion(
+                self.side,
+                &dirty.id,
+                DeleteEvidence::Strong,
+                merged_into,
+                converted_to,
+            )),
             Probe::Forbidden => Some(self.retry_later(dirty, Code::Forbidden)),
             Probe::NotFound => Some(self.weigh_absence(dirty).await?),
             Probe::Unknown(_) => Some(self.retry_later(dirty, Code::ReadError)),
@@ -292,19 +332,26 @@ impl<'a> Observer<'a> {
     /// Weak evidence: a second probe `H` after the first one, with a readable canary.
     async fn weigh_absence(&self, dirty: &Dirty) -> Result<Absence, ServiceError> {
         let now = self.run.now();
-        let settled = dirty.missing_since.is_some_and(|first| now - first >= self.run.settings.settle);
+        let settled =
+            dirty.missing_since.is_some_and(|first| now - first >= self.run.settings.settle);
         if settled && self.canary_is_readable().await? {
             return Ok(deletion(self.side, &dirty.id, DeleteEvidence::Weak, None, None));
         }
         let missing_since = dirty.missing_since.or(Some(now));
         let next_at = now.max(missing_since.unwrap_or(now) + self.run.settings.settle);
         let next_at = if settled { now + self.run.settings.settle } else { next_at };
-        Ok(Absence::Unknown { id: dirty.id.clone(), code: Code::UnconfirmedAbsence, next_at, missing_since })
+        Ok(Absence::Unknown {
+            id: dirty.id.clone(),
+            code: Code::UnconfirmedAbsence,
+            next_at,
+            missing_since,
+        })
     }
 
     /// Whether another known record of the module is readable: without one, nothing is inferred from absence.
     async fn canary_is_readable(&self) -> Result<bool, ServiceError> {
-        let canaries = self.store.unseen(&self.entity.name, self.side, u64::MAX >> 1, None, 5).await?;
+        let canaries =
+            self.store.unseen(&self.entity.name, self.side, u64::MAX >> 1, None, 5).await?;
         if canaries.is_empty() {
             return Ok(false);
         }
@@ -318,7 +365,11 @@ impl<'a> Observer<'a> {
         Absence::Unknown { id: dirty.id.clone(), code, next_at, missing_since: None }
     }
 
-    async fn commit_authoritative(&self, page: Page, clean: Vec<RecordId>) -> Result<Accepted, ServiceError> {
+    async fn commit_authoritative(
+        &self,
+        page: Page,
+        clean: Vec<RecordId>,
+    ) -> Result<Accepted, ServiceError> {
         let observed = self.observed(&page).await?;
         let commit = PageCommit { observed, clean, authoritative: true, ..self.empty_commit() };
         Ok(self.store.commit_page(commit).await?)
@@ -333,7 +384,10 @@ impl<'a> Observer<'a> {
         let observed = self.observed(&page).await?;
         let unreadable = page.undecodable.into_iter().filter_map(|row| Some((row.id?, row.reason)));
         let dirty = unreadable.map(|(id, reason)| (id, format!("undecodable: {reason}"))).collect();
-        Ok(self.store.commit_page(PageCommit { observed, dirty, cursor, epoch, ..self.empty_commit() }).await?)
+        Ok(self
+            .store
+            .commit_page(PageCommit { observed, dirty, cursor, epoch, ..self.empty_commit() })
+            .await?)
     }
 
     /// Normal forms and match keys of a page.
@@ -368,7 +422,12 @@ impl<'a> Observer<'a> {
         Page { records, received_at: self.run.now(), ..Page::default() }
     }
 
-    fn request<'r>(&'r self, since: Option<DateTime<Utc>>, order: Order, page: Option<&'r PageKey>) -> ListRequest<'r> {
+    fn request<'r>(
+        &'r self,
+        since: Option<DateTime<Utc>>,
+        order: Order,
+        page: Option<&'r PageKey>,
+    ) -> ListRequest<'r> {
         ListRequest { module: self.module, fields: &self.fields, since, order, page }
     }
 
@@ -389,7 +448,11 @@ fn deletion(
 
 /// Server time at the scan's start, or the newest change seen where the side sends no `Date`.
 fn started(scan: &Scan, newest: Option<DateTime<Utc>>) -> DateTime<Utc> {
-    if scan.started_at == DateTime::UNIX_EPOCH { newest.unwrap_or(scan.started_at) } else { scan.started_at }
+    if scan.started_at == DateTime::UNIX_EPOCH {
+        newest.unwrap_or(scan.started_at)
+    } else {
+        scan.started_at
+    }
 }
 
 const fn restarts_scan(kind: &ErrorKind) -> bool {

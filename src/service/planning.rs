@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
+use crmsync_core::engine::guard::GuardInput;
 use crmsync_core::engine::normalize::match_keys;
-use crmsync_core::engine::plan::{EntityPlan, GuardInput, assemble, plan_entity};
-use crmsync_core::model::state::{EntityState, PlanContext, Subject, SubjectKey};
-use crmsync_core::model::{Entity, EntityName, LinkId, Pair, Plan, RecordId, Side};
+use crmsync_core::engine::plan::{EntityPlan, assemble, plan_entity};
+use crmsync_core::model::state::{EntityState, MatchKey, PlanContext, Subject, SubjectKey};
+use crmsync_core::model::{
+    Entity, EntityName, Observation, Op, OpKind, Pair, Plan, RecordId, RecordKey, Side,
+};
 
 use super::error::ServiceError;
 use super::identities::{KnownIdentities, PlannedLinks};
@@ -31,14 +34,21 @@ impl Scope {
     /// When the store belongs to other accounts than the ones signed in.
     pub fn compare(run: &RunContext<'_>, meta: &RouteMeta) -> Result<Self, ServiceError> {
         let accounts = run.route.accounts.as_ref().map(|account| account.fingerprint.as_str());
-        let mut scope =
-            Self { fingerprints: BTreeMap::new(), changed: BTreeSet::new(), mapping_changed: BTreeSet::new() };
+        let mut scope = Self {
+            fingerprints: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            mapping_changed: BTreeSet::new(),
+        };
         for entity in run.entities() {
-            let fields: Vec<_> = entity.fields.iter().map(|rule| rule.fingerprint.as_str()).collect();
+            let fields: Vec<_> =
+                entity.fields.iter().map(|rule| rule.fingerprint.as_str()).collect();
             let fields = &blake3::hash(fields.join("\n").as_bytes()).to_hex()[..16];
-            let limits = format!("{}|{}|{}", entity.scope_fingerprint, accounts.left, accounts.right);
+            let limits =
+                format!("{}|{}|{}", entity.scope_fingerprint, accounts.left, accounts.right);
             let limits = &blake3::hash(limits.as_bytes()).to_hex()[..16];
-            if let Some((old_limits, old_fields)) = meta.scope.get(&entity.name).and_then(|old| old.split_once(':')) {
+            if let Some((old_limits, old_fields)) =
+                meta.scope.get(&entity.name).and_then(|old| old.split_once(':'))
+            {
                 if old_limits != limits || old_fields != fields {
                     scope.changed.insert(entity.name.clone());
                     scope.mapping_changed.insert(entity.name.clone());
@@ -83,24 +93,52 @@ async fn plan(
     scope: &Scope,
     only: Option<&BTreeMap<EntityName, Vec<SubjectKey>>>,
 ) -> Result<Planned, ServiceError> {
-    let context = PlanContext { now: run.now(), guards: run.settings.guards.clone(), approved: only.is_some() };
-    let mut planned_links = PlannedLinks::new();
+    let context = PlanContext {
+        now: run.now(),
+        guards: run.settings.guards.clone(),
+        approved: only.is_some(),
+    };
+    let mut planned_links = PlannedLinks::default();
     let (mut plans, mut inputs) = (Vec::new(), BTreeMap::new());
+    let route_is_new = meta.approved.is_empty();
     for entity in run.entities() {
-        run.progress.phase(&format!("planning {}", entity.name), Some(store.attention_count(&entity.name).await?));
+        run.progress.phase(
+            &format!("planning {}", entity.name),
+            Some(store.attention_count(&entity.name).await?),
+        );
         let frame = frame(run, store, meta, scope, entity).await?;
         let mut whole = EntityPlan::new(entity.name.clone());
-        let mut cursor = Chunks { entity: &entity.name, only: only.map(|keys| keys.get(&entity.name).map_or(&[][..], Vec::as_slice)), after: None };
-        while let Some(subjects) = cursor.next(run, store).await? {
+        let mut cursor = Chunks {
+            entity: &entity.name,
+            only: only.map(|keys| keys.get(&entity.name).map_or(&[][..], Vec::as_slice)),
+            after: None,
+        };
+        let mut claimed = BTreeSet::new();
+        while let Some(mut subjects) = cursor.next(run, store).await? {
             run.check_cancelled()?;
             let count = subjects.len() as u64;
+            subjects.retain(|subject| !is_claimed(subject, &claimed));
             let keys: Vec<_> = subjects.iter().map(Subject::key).collect();
-            let identities = KnownIdentities::load(store, entity, &subjects, &planned_links).await?;
+            let identities =
+                KnownIdentities::load(store, entity, &subjects, &planned_links).await?;
             let state = EntityState { subjects, ..frame.clone() };
             let state = with_candidates(store, entity, state, &identities).await?;
             let chunk = plan_entity(entity, &state, &identities, &context);
-            store.settle(&entity.name, &chunk.settled, &chunk.rows, &keys, &run.id, run.now()).await?;
-            remember_links(&mut planned_links, entity, &chunk.planned_links);
+            store
+                .settle(&entity.name, &chunk.settled, &chunk.rows, &keys, &run.id, run.now())
+                .await?;
+            remember_links(&mut planned_links, entity, &chunk, frame.first_sync && !route_is_new);
+            for RecordKey { side, id, .. } in &chunk.unseen {
+                store
+                    .mark_dirty(
+                        &entity.name,
+                        *side,
+                        &[(id.clone(), "unseen-end".into())],
+                        run.now(),
+                    )
+                    .await?;
+            }
+            claimed.extend(chunk.ops.iter().flat_map(bound));
             whole.absorb(chunk);
             run.progress.advance(count);
         }
@@ -119,13 +157,16 @@ async fn frame(
     scope: &Scope,
     entity: &Entity,
 ) -> Result<EntityState, ServiceError> {
-    let (recent_deletes, recent_creates) = store.recent(&entity.name, run.now() - TimeDelta::hours(24)).await?;
+    let (recent_deletes, recent_creates) =
+        store.recent(&entity.name, run.now() - TimeDelta::hours(24)).await?;
     let live_links = store.live_links(&entity.name).await?;
     let mut complete = Pair::new(false, false);
     let mut unhealthy = Pair::new(false, false);
     for side in Side::BOTH {
         complete[side] = store.cursor(&entity.name, side).await?.complete;
-        unhealthy[side] = complete[side] && live_links > 0 && store.alive(&entity.name, side).await? * 2 < live_links;
+        unhealthy[side] = complete[side]
+            && live_links > 0
+            && store.alive(&entity.name, side).await? * 2 < live_links;
     }
     Ok(EntityState {
         complete,
@@ -146,26 +187,118 @@ async fn with_candidates(
     mut state: EntityState,
     identities: &KnownIdentities,
 ) -> Result<EntityState, ServiceError> {
-    let mut keys = BTreeSet::new();
-    let mut ids: Pair<Vec<RecordId>> = Pair::default();
-    let mut names: Pair<Vec<RecordId>> = Pair::default();
-    for subject in state.subjects.iter().filter(|subject| subject.link.is_none()) {
-        for side in Side::BOTH {
-            let Some(observation) = &subject.observations[side] else { continue };
-            keys.extend(match_keys(entity, observation, identities));
-            ids[side].push(observation.key.id.clone());
-            names[side.other()].extend(observation.external_id.clone());
-        }
-    }
-    state.by_key = store.candidates(&entity.name, &keys).await?;
+    let wanted = Wanted::of(entity, &state.subjects, identities);
+    state.by_key = store.candidates(&entity.name, &wanted.keys).await?;
+    let strangers = strangers(&state);
+    let partners = store.observations(&strangers).await?;
+    // A match must be mutual: the candidates' own keys may lead to others.
+    let their_keys = partners.iter().flat_map(|partner| match_keys(entity, partner, identities));
+    let more: BTreeSet<_> = their_keys.filter(|key| !state.by_key.contains_key(key)).collect();
+    state.by_key.extend(store.candidates(&entity.name, &more).await?);
     for side in Side::BOTH {
-        let holders = store.by_external_id(&entity.name, side.other(), &ids[side]).await?;
-        state.by_external_id.extend(holders.into_iter().map(|(id, holders)| ((side.other(), id), holders)));
-        let (named, gone) = store.named(&entity.name, side, &names[side]).await?;
+        let theirs = partners
+            .iter()
+            .filter(|partner| partner.key.side == side)
+            .map(|partner| partner.key.id.clone());
+        let ids: Vec<_> = wanted.ids[side].iter().cloned().chain(theirs).collect();
+        let holders = store.by_external_id(&entity.name, side.other(), &ids).await?;
+        state
+            .by_external_id
+            .extend(holders.into_iter().map(|(id, holders)| ((side.other(), id), holders)));
+        let (named, gone) = store.named(&entity.name, side, &wanted.names[side]).await?;
         state.named.extend(named.into_iter().map(|(id, candidate)| ((side, id), candidate)));
         state.named_gone.extend(gone.into_iter().map(|id| (side, id)));
     }
+    state.heirs = heirs(entity, &state, identities);
+    let found = store.observations(&holders_unseen(&state, &partners)).await?;
+    state.partners = partners
+        .into_iter()
+        .chain(found)
+        .map(|seen| ((seen.key.side, seen.key.id.clone()), seen))
+        .collect();
     Ok(state)
+}
+
+/// What the subjects of a chunk ask the store about.
+#[derive(Default)]
+struct Wanted {
+    keys: BTreeSet<MatchKey>,
+    ids: Pair<Vec<RecordId>>,
+    /// Records that external IDs name, and successors of merged or converted ends.
+    names: Pair<Vec<RecordId>>,
+}
+
+impl Wanted {
+    fn of(entity: &Entity, subjects: &[Subject], identities: &KnownIdentities) -> Self {
+        let mut wanted = Self::default();
+        for subject in subjects {
+            for side in Side::BOTH {
+                let tombstone = subject.tombstones[side].as_ref();
+                wanted.names[side]
+                    .extend(tombstone.and_then(|tombstone| tombstone.successor.clone()));
+                let Some(observation) = &subject.observations[side] else { continue };
+                if subject.link.is_none() {
+                    wanted.ids[side].push(observation.key.id.clone());
+                    wanted.names[side.other()].extend(observation.external_id.clone());
+                }
+                if subject.link.is_none() || tombstone.is_some() {
+                    wanted.keys.extend(match_keys(entity, observation, identities));
+                }
+            }
+        }
+        wanted
+    }
+}
+
+/// Candidates that are no subjects of this chunk.
+fn strangers(state: &EntityState) -> Vec<RecordKey> {
+    let own = |subject: &Subject| {
+        Side::BOTH
+            .map(|side| subject.observations[side].as_ref().map(|seen| (side, seen.key.id.clone())))
+    };
+    let own: BTreeSet<_> = state.subjects.iter().flat_map(own).flatten().collect();
+    let Some(entity) = state.subjects.iter().find_map(Subject::entity) else { return Vec::new() };
+    let all: BTreeSet<_> =
+        state.by_key.values().flatten().map(|one| (one.side, one.id.clone())).collect();
+    all.difference(&own)
+        .map(|(side, id)| RecordKey { entity: entity.clone(), side: *side, id: id.clone() })
+        .collect()
+}
+
+/// Records that external IDs bring in and that are not loaded yet.
+fn holders_unseen(state: &EntityState, partners: &[Observation]) -> Vec<RecordKey> {
+    let Some(entity) = state.subjects.iter().find_map(Subject::entity) else { return Vec::new() };
+    let known: BTreeSet<_> = partners.iter().map(|seen| (seen.key.side, &seen.key.id)).collect();
+    let holders = state.by_external_id.values().flatten().chain(state.named.values());
+    let unseen: BTreeSet<_> = holders
+        .filter(|one| !known.contains(&(one.side, &one.id)))
+        .map(|one| (one.side, one.id.clone()))
+        .collect();
+    unseen.into_iter().map(|(side, id)| RecordKey { entity: entity.clone(), side, id }).collect()
+}
+
+/// Alive records that now carry key values of a deleted one: a merge may hide behind the deletion.
+fn heirs(
+    entity: &Entity,
+    state: &EntityState,
+    identities: &KnownIdentities,
+) -> BTreeMap<(Side, RecordId), Vec<RecordId>> {
+    let mut heirs: BTreeMap<(Side, RecordId), Vec<RecordId>> = BTreeMap::new();
+    for subject in state.subjects.iter().filter(|subject| subject.link.is_some()) {
+        for side in Side::BOTH.into_iter().filter(|side| subject.tombstones[*side].is_some()) {
+            let Some(seen) = &subject.observations[side] else { continue };
+            let keys = match_keys(entity, seen, identities);
+            let same = keys.iter().filter_map(|key| state.by_key.get(key)).flatten();
+            let same: BTreeSet<_> = same
+                .filter(|one| one.side == side && one.id != seen.key.id)
+                .map(|one| one.id.clone())
+                .collect();
+            if !same.is_empty() {
+                heirs.insert((side, seen.key.id.clone()), same.into_iter().collect());
+            }
+        }
+    }
+    heirs
 }
 
 /// Walks the subjects of one entity, or a given list of them.
@@ -176,12 +309,21 @@ struct Chunks<'a> {
 }
 
 impl Chunks<'_> {
-    async fn next(&mut self, run: &RunContext<'_>, store: &RouteStore) -> Result<Option<Vec<Subject>>, ServiceError> {
+    async fn next(
+        &mut self,
+        run: &RunContext<'_>,
+        store: &RouteStore,
+    ) -> Result<Option<Vec<Subject>>, ServiceError> {
         let subjects = match &mut self.only {
             Some(rest) => {
-                let (now, later) = rest.split_at(rest.len().min(usize::try_from(CHUNK).unwrap_or(usize::MAX)));
+                let (now, later) =
+                    rest.split_at(rest.len().min(usize::try_from(CHUNK).unwrap_or(usize::MAX)));
                 *rest = later;
-                if now.is_empty() { Vec::new() } else { store.subjects(self.entity, now, run.now()).await? }
+                if now.is_empty() {
+                    Vec::new()
+                } else {
+                    store.subjects(self.entity, now, run.now()).await?
+                }
             }
             None => store.attention(self.entity, self.after.as_ref(), CHUNK, run.now()).await?,
         };
@@ -190,9 +332,43 @@ impl Chunks<'_> {
     }
 }
 
-fn remember_links(all: &mut PlannedLinks, entity: &Entity, planned: &BTreeMap<(Side, RecordId), LinkId>) {
-    for ((side, id), link) in planned {
-        all.insert((entity.name.clone(), *side, id.clone()), link.clone());
+/// Records that an op of this plan binds: planned already when they come up as subjects of their own.
+fn bound(op: &Op) -> Vec<(Side, RecordId)> {
+    match &op.kind {
+        OpKind::Link { ends, .. } => {
+            vec![(Side::Left, ends.left.clone()), (Side::Right, ends.right.clone())]
+        }
+        OpKind::Create { .. }
+        | OpKind::Update { .. }
+        | OpKind::Delete { .. }
+        | OpKind::Archive { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => Vec::new(),
+    }
+}
+
+fn is_claimed(subject: &Subject, claimed: &BTreeSet<(Side, RecordId)>) -> bool {
+    let is_it = |side: Side| {
+        subject.observations[side]
+            .as_ref()
+            .is_some_and(|seen| claimed.contains(&(side, seen.key.id.clone())))
+    };
+    subject.link.is_none() && (is_it(Side::Left) || is_it(Side::Right))
+}
+
+fn remember_links(all: &mut PlannedLinks, entity: &Entity, chunk: &EntityPlan, first_sync: bool) {
+    for ((side, id), link) in &chunk.planned_links {
+        all.creates(&entity.name, *side, id, link);
+    }
+    // A first plan may be withheld while other entities run: nothing is to rest on its links yet.
+    if first_sync {
+        return;
+    }
+    for op in &chunk.ops {
+        if let OpKind::Link { ends, .. } = &op.kind {
+            all.links(&entity.name, ends);
+        }
     }
 }
 

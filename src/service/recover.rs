@@ -25,7 +25,10 @@ pub(super) async fn recover(run: &RunContext<'_>, store: &RouteStore) -> Result<
     }
     for intent in open.iter().filter(|intent| run.now() - intent.armed_at >= run.settings.settle) {
         run.check_cancelled()?;
-        let Some(entity) = run.route.entities.iter().find(|entity| entity.name == intent.op.entity) else { continue };
+        let Some(entity) = run.route.entities.iter().find(|entity| entity.name == intent.op.entity)
+        else {
+            continue;
+        };
         let ending = settle(run, store, entity, intent).await?;
         let commit = Commit { intent: Some(intent.id.clone()), op: intent.op.clone(), ending };
         store.commit(&run.id, &[commit], run.now()).await?;
@@ -37,7 +40,8 @@ pub(super) async fn recover(run: &RunContext<'_>, store: &RouteStore) -> Result<
 async fn wait_until_ripe(run: &RunContext<'_>, open: &[Intent]) -> Result<(), ServiceError> {
     let ripe_at = open.iter().map(|intent| intent.armed_at + run.settings.settle).max();
     let mut told = false;
-    while let Some(left) = ripe_at.map(|at| at - run.now()).filter(|left| *left > TimeDelta::zero()) {
+    while let Some(left) = ripe_at.map(|at| at - run.now()).filter(|left| *left > TimeDelta::zero())
+    {
         run.check_cancelled()?;
         if !told {
             told = true;
@@ -60,13 +64,20 @@ async fn settle(
     intent: &Intent,
 ) -> Result<Ending, ServiceError> {
     match &intent.op.kind {
-        OpKind::Create { source, fields, from, .. } => settle_create(run, store, entity, intent, source, fields, from).await,
-        OpKind::Update { id, changes, .. } => settle_update(run, store, entity, intent, id, changes).await,
-        OpKind::Archive { id, .. } => settle_update(run, store, entity, intent, id, &BTreeMap::new()).await,
-        OpKind::Delete { id, .. } => settle_delete(run, entity, intent, id).await,
-        OpKind::Link { .. } | OpKind::Agree { .. } | OpKind::Relate { .. } | OpKind::Revive { .. } => {
-            Ok(Ending::Dropped { dirty: false })
+        OpKind::Create { source, fields, from, .. } => {
+            settle_create(run, store, entity, intent, source, fields, from).await
         }
+        OpKind::Update { id, changes, .. } => {
+            settle_update(run, store, entity, intent, id, changes).await
+        }
+        OpKind::Archive { id, .. } => {
+            settle_update(run, store, entity, intent, id, &BTreeMap::new()).await
+        }
+        OpKind::Delete { id, .. } => settle_delete(run, entity, intent, id).await,
+        OpKind::Link { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => Ok(Ending::Dropped { dirty: false }),
     }
 }
 
@@ -82,7 +93,8 @@ async fn settle_update(
     let side = intent.side;
     let observer = Observer::new(run, store, entity, side);
     let fields = entity.remote_fields(side);
-    let page = run.route.connectors[side].fetch(&intent.module, std::slice::from_ref(id), &fields).await?;
+    let page =
+        run.route.connectors[side].fetch(&intent.module, std::slice::from_ref(id), &fields).await?;
     let mut observed = observer.observed(&page).await?;
     let Some(now) = observed.pop() else { return Ok(Ending::Dropped { dirty: true }) };
     let reached = changes.iter().filter_map(|(field, change)| {
@@ -93,7 +105,8 @@ async fn settle_update(
     if baseline.is_empty() {
         return Ok(Ending::Dropped { dirty: true });
     }
-    let after = baseline.iter().map(|(field, (pair, _))| (field.clone(), pair[side].clone())).collect();
+    let after =
+        baseline.iter().map(|(field, (pair, _))| (field.clone(), pair[side].clone())).collect();
     Ok(done(Some(id.clone()), baseline, Some(now), intent.before.clone(), after))
 }
 
@@ -123,7 +136,8 @@ async fn settle_create(
     from: &BTreeMap<FieldName, Value>,
 ) -> Result<Ending, ServiceError> {
     let side = intent.side;
-    let has_external_id = entity.matching.external_id.as_ref().is_some_and(|pair| pair[side].is_some());
+    let has_external_id =
+        entity.matching.external_id.as_ref().is_some_and(|pair| pair[side].is_some());
     if !has_external_id {
         return Ok(never_again(run, intent));
     }
@@ -160,7 +174,7 @@ fn never_again(run: &RunContext<'_>, intent: &Intent) -> Ending {
         message: "the answer to this create was lost and the side has no external-ID field to find it by; \
                   link the record by hand, or choose `create` to make it again"
             .into(),
-        fingerprint: crmsync_core::engine::plan::payload_fingerprint(&intent.op),
+        fingerprint: super::apply::refused_payload(&intent.op, intent.side, None),
         retry_at: run.now() + TimeDelta::days(36_500),
     }
 }

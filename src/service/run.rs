@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crmsync_core::model::state::{GuardLimits, SubjectKey};
-use crmsync_core::model::{Entity, EntityName, FieldName, OpenRow, Pair, Plan, RecordId, RecordKey, RouteName, Side};
+use crmsync_core::model::{
+    Entity, EntityName, FieldName, OpenRow, Pair, Plan, RecordId, RecordKey, RouteName, Side,
+};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tracing::instrument;
@@ -155,7 +157,10 @@ impl RunContext<'_> {
     /// The entities this run is about, parents first.
     pub fn entities(&self) -> impl Iterator<Item = &Entity> {
         let chosen = &self.options.entities;
-        self.route.entities.iter().filter(move |entity| chosen.is_empty() || chosen.contains(&entity.name))
+        self.route
+            .entities
+            .iter()
+            .filter(move |entity| chosen.is_empty() || chosen.contains(&entity.name))
     }
 }
 
@@ -218,7 +223,10 @@ async fn steps(
 ) -> Result<(Plan, Tally), ServiceError> {
     let mut meta = store.meta().await?;
     if let Some(undone) = &meta.paused {
-        return Err(ServiceError::Paused { route: run.route.name.to_string(), run: undone.clone() });
+        return Err(ServiceError::Paused {
+            route: run.route.name.to_string(),
+            run: undone.clone(),
+        });
     }
     let scope = prepare(run, store, &meta).await?;
     recover(run, store).await?;
@@ -236,8 +244,27 @@ async fn steps(
     Ok((plan, tally))
 }
 
+/// The same steps up to the plan, for a copy of the store that is thrown away afterwards.
+pub(super) async fn dry_run(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+) -> Result<Plan, ServiceError> {
+    let meta = store.meta().await?;
+    let scope = prepare(run, store, &meta).await?;
+    observe_all(run, store, &meta, &scope).await?;
+    Ok(plan_route(run, store, &meta, &scope).await?.plan)
+}
+
 /// Fingerprints, mode and what they force, before anything is read.
-async fn prepare(run: &RunContext<'_>, store: &RouteStore, meta: &RouteMeta) -> Result<Scope, ServiceError> {
+async fn prepare(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    meta: &RouteMeta,
+) -> Result<Scope, ServiceError> {
+    for entity in &run.route.entities {
+        let prints = entity.fields.iter().map(|rule| (rule.name.clone(), rule.fingerprint.clone()));
+        store.agree_under(&entity.name, prints.collect());
+    }
     let scope = Scope::compare(run, meta)?;
     for entity in run.entities() {
         if scope.mapping_changed.contains(&entity.name) {
@@ -278,9 +305,15 @@ pub(super) async fn observe_all(
 }
 
 /// A live link without an observation on a side is never skipped silently: semantics §7.2.
-async fn reread_lost_ends(run: &RunContext<'_>, store: &RouteStore, entity: &Entity) -> Result<(), ServiceError> {
+async fn reread_lost_ends(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    entity: &Entity,
+) -> Result<(), ServiceError> {
     for RecordKey { side, id, .. } in store.link_ends_without_observation(&entity.name).await? {
-        store.mark_dirty(&entity.name, side, &[(id, "link-without-observation".into())], run.now()).await?;
+        store
+            .mark_dirty(&entity.name, side, &[(id, "link-without-observation".into())], run.now())
+            .await?;
     }
     Ok(())
 }
@@ -312,11 +345,16 @@ fn approve(run: &RunContext<'_>, planned: Planned) -> (Plan, bool) {
         let by_hash = run.options.approve.as_deref() == Some(plan.hash.as_str());
         by_hash || run.options.ask.as_ref().is_some_and(|ask| ask(plan))
     };
-    let needs_approval = !planned.plan.guards.is_empty();
+    let needs_approval = planned.plan.guards.iter().any(|guard| !guard.withheld.is_empty());
     let approved = needs_approval && asked(&planned.plan);
-    let mut plan = if approved { planned.plan.approved() } else { planned.plan };
+    let mut plan = planned.plan;
+    if approved {
+        crmsync_core::engine::plan::approve(&mut plan, &run.route.entities);
+    }
     if let Some(only) = &run.options.only {
-        plan.ops.retain(|op| only.ops.contains(op) || only.guards.iter().any(|guard| guard.withheld.contains(op)));
+        plan.ops.retain(|op| {
+            only.ops.contains(op) || only.guards.iter().any(|guard| guard.withheld.contains(op))
+        });
     }
     (plan, approved)
 }
@@ -335,15 +373,19 @@ async fn settle_passes(
             return Ok(());
         }
         for entity in run.entities() {
-            let sides = [Observer::new(run, store, entity, Side::Left), Observer::new(run, store, entity, Side::Right)];
+            let sides = [
+                Observer::new(run, store, entity, Side::Left),
+                Observer::new(run, store, entity, Side::Right),
+            ];
             for side in sides {
                 side.drain_dirty().await?;
             }
         }
-        let keys: BTreeMap<EntityName, Vec<SubjectKey>> = touched.into_iter().fold(BTreeMap::new(), |mut all, key| {
-            all.entry(key.0).or_insert_with(Vec::new).push(SubjectKey::Link(key.1));
-            all
-        });
+        let keys: BTreeMap<EntityName, Vec<SubjectKey>> =
+            touched.into_iter().fold(BTreeMap::new(), |mut all, key| {
+                all.entry(key.0).or_insert_with(Vec::new).push(key.1);
+                all
+            });
         let planned = super::planning::plan_subjects(run, store, meta, scope, &keys).await?;
         let later = Applier::new(run, store).apply(&planned.plan).await?;
         tally.absorb(later);
@@ -362,11 +404,17 @@ async fn finish_meta(
 ) -> Result<(), ServiceError> {
     let before = meta.clone();
     let whole = run.options.entities.is_empty() && run.options.record.is_none();
-    if whole && (run.options.mode != Mode::Sync || meta.last_full.is_none_or(|at| run.now() - at >= run.settings.full_every)) {
+    if whole
+        && (run.options.mode != Mode::Sync
+            || meta.last_full.is_none_or(|at| run.now() - at >= run.settings.full_every))
+    {
         meta.last_full = Some(run.now());
     }
     for entity in run.entities() {
-        let withheld = plan.guards.iter().any(|guard| guard.entity == entity.name);
+        let withheld = plan
+            .guards
+            .iter()
+            .any(|guard| guard.entity == entity.name && !guard.withheld.is_empty());
         if !withheld || approved {
             meta.scope.insert(entity.name.clone(), scope.fingerprints[&entity.name].clone());
             if !meta.approved.contains(&entity.name) {
@@ -393,7 +441,7 @@ async fn keep_lease(run: &RunContext<'_>, store: &RouteStore) -> StoreError {
 fn exit_of(plan: &Plan, tally: &Tally, open_rows: u64) -> Exit {
     if let Some(paused) = tally.paused_exit() {
         paused
-    } else if !plan.guards.is_empty() {
+    } else if plan.guards.iter().any(|guard| !guard.withheld.is_empty()) {
         Exit::Guard
     } else if open_rows > 0 || tally.failed > 0 || tally.in_doubt > 0 {
         Exit::Open
@@ -424,6 +472,9 @@ fn serde_plain(mode: Mode) -> String {
 }
 
 /// Rows of one run for its report, newest questions first.
-pub async fn rows_of(store: &crate::store::RouteReader, open_only: bool) -> Result<Vec<crate::store::StoredRow>, StoreError> {
+pub async fn rows_of(
+    store: &crate::store::RouteReader,
+    open_only: bool,
+) -> Result<Vec<crate::store::StoredRow>, StoreError> {
     store.rows(&RowFilter { open_only, ..RowFilter::default() }).await
 }

@@ -20,6 +20,7 @@ mod absences;
 mod attention;
 mod codec;
 mod commits;
+mod copy;
 mod journal;
 mod lease;
 mod links;

@@ -95,6 +95,10 @@ impl Store {
         Ok(self.pools.writer.begin_with_options(options).await?)
     }
 
+    pub(super) fn writer(&self) -> &DatabaseConnection {
+        &self.pools.writer
+    }
+
     pub(super) fn known_scopes(&self) -> std::sync::MutexGuard<'_, Scopes> {
         self.pools.scopes.lock().unwrap_or_else(PoisonError::into_inner)
     }

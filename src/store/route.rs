@@ -125,6 +125,10 @@ impl RouteStore {
             return Ok(id);
         }
         let tx = self.begin().await?;
+        // Both sides of an entity are observed at once: the other one may have been first.
+        if let Some(id) = self.known_scope(entity).await? {
+            return Ok(id);
+        }
         let row = scope::ActiveModel {
             route: sea_orm::Set(self.route.to_string()),
             entity: sea_orm::Set(entity.to_string()),

@@ -1,3 +1,10 @@
-//! One binary for all integration tests.
+//! The crate as a whole, over real HTTP against simulated sides.
 
+#![expect(clippy::unwrap_used, reason = "a step that fails fails its test")]
+
+mod architecture;
+mod cli;
+mod conformance;
+mod scenarios;
 mod store;
+mod world;

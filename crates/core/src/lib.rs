@@ -5,4 +5,6 @@
 //! no client and no ORM, and its `Cargo.toml` is the proof.
 
 pub mod engine;
+pub mod invariants;
+pub mod mapping;
 pub mod model;

@@ -145,7 +145,7 @@ pub async fn perform(service: &Arc<dyn Service>, mut call: Call) -> Option<Reply
             | Fault::NoDate
             | Fault::Stale { .. },
         )
-        | None => Some(service.answer(&call)),
+        | None => Some(timed(service, &call)),
     };
     let logged = reply.as_ref().map_or(Entry { ..entry.clone() }, |reply| Entry {
         status: if fault == Some(Fault::ReplyLost) { 0 } else { reply.status },
@@ -155,6 +155,13 @@ pub async fn perform(service: &Arc<dyn Service>, mut call: Call) -> Option<Reply
     });
     service.traffic().record(logged);
     disturb(reply?, fault.as_ref(), service.now()).await
+}
+
+fn timed(service: &Arc<dyn Service>, call: &Call) -> Reply {
+    let start = std::time::Instant::now();
+    let reply = service.answer(call);
+    service.traffic().add_busy(start.elapsed());
+    reply
 }
 
 /// Applies the part of a fault that strikes after the effect.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// One answered call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ struct Log {
     calls: u64,
     cost: u64,
     written: u64,
+    busy: Duration,
 }
 
 /// Entries kept with their text; totals go on beyond it.
@@ -60,6 +62,16 @@ impl Traffic {
     /// Records written since the last reset: 0 proves a quiet run.
     pub fn written(&self) -> u64 {
         self.log().written
+    }
+
+    /// Adds time that the server spent on an answer.
+    pub fn add_busy(&self, time: Duration) {
+        self.log().busy += time;
+    }
+
+    /// Time spent on answers, without the transport.
+    pub fn busy(&self) -> Duration {
+        self.log().busy
     }
 
     /// Calls per `METHOD path`, with record ids replaced by `{id}`.

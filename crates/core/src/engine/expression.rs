@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use minijinja::value::ValueKind;
 use minijinja::{Environment, UndefinedBehavior};
@@ -29,14 +30,17 @@ pub enum ExpressionError {
     NotReturned(FieldName),
 }
 
+/// Names that minijinja itself defines.
+const BUILT_IN: [&str; 4] = ["range", "dict", "namespace", "debug"];
+
 /// Returns the names that an expression reads.
 ///
 /// # Errors
 /// [`ExpressionError::Syntax`] when it does not parse.
 pub fn fields_read(source: &str) -> Result<BTreeSet<String>, ExpressionError> {
-    let environment = environment();
-    let expression = environment.compile_expression(source).map_err(|error| syntax(&error))?;
-    Ok(expression.undeclared_variables(false).into_iter().collect())
+    let expression = ENVIRONMENT.compile_expression(source).map_err(|error| syntax(&error))?;
+    let names: BTreeSet<String> = expression.undeclared_variables(false).into_iter().collect();
+    Ok(names.into_iter().filter(|name| !BUILT_IN.contains(&name.as_str())).collect())
 }
 
 /// Evaluates an expression over canonical fields; empty ones read as `""`.
@@ -55,8 +59,7 @@ pub(super) fn evaluate_with(
     fields: &BTreeMap<FieldName, Value>,
     is_missing: impl Fn(&FieldName) -> bool,
 ) -> Result<Value, ExpressionError> {
-    let environment = environment();
-    let expression = environment.compile_expression(source).map_err(|error| syntax(&error))?;
+    let expression = ENVIRONMENT.compile_expression(source).map_err(|error| syntax(&error))?;
     let names: BTreeSet<_> = expression.undeclared_variables(false).into_iter().collect();
     if let Some(name) = names.iter().map(|name| FieldName::new(name.as_str())).find(&is_missing) {
         return Err(ExpressionError::NotReturned(name));
@@ -73,14 +76,14 @@ fn syntax(error: &minijinja::Error) -> ExpressionError {
     ExpressionError::Syntax(error.to_string())
 }
 
-fn environment() -> Environment<'static> {
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     // Its width is unbounded: one call could ask for gigabytes.
     environment.remove_filter("format");
     environment.set_fuel(Some(FUEL));
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment
-}
+});
 
 fn encode(value: &Value) -> minijinja::Value {
     match value {
@@ -125,5 +128,67 @@ fn decode(result: &minijinja::Value) -> Result<Value, ExpressionError> {
         | ValueKind::Plain
         | ValueKind::Invalid
         | _ => Ok(Value::text(&text()?)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields() -> BTreeMap<FieldName, Value> {
+        [
+            ("first", Value::text("Ada")),
+            ("last", Value::Empty),
+            ("amount", Value::number("12.50".parse().unwrap())),
+            ("count", Value::number(Decimal::from(3))),
+            ("tags", Value::set(["b".to_owned(), "a".to_owned()])),
+            ("done", Value::Bool(true)),
+        ]
+        .into_iter()
+        .map(|(name, value)| (FieldName::new(name), value))
+        .collect()
+    }
+
+    #[test]
+    fn given_expressions_when_evaluated_then_empty_fields_are_empty_text() {
+        let cases = [
+            ("'Dear ' ~ first ~ ' ' ~ last", Value::text("Dear Ada")),
+            ("last", Value::Empty),
+            ("none", Value::Empty),
+            ("count + 1", Value::number(Decimal::from(4))),
+            ("amount * 2", Value::number(Decimal::from(25))),
+            ("amount > 10 and done", Value::Bool(true)),
+            ("tags|join('-')", Value::text("a-b")),
+            ("[first, last]|select|join(', ')", Value::text("Ada")),
+            ("'won' if done else 'open'", Value::text("won")),
+            ("['x', 'y']", Value::list(["x".to_owned(), "y".to_owned()])),
+        ];
+
+        for (source, expected) in cases {
+            assert_eq!(evaluate(source, &fields()), Ok(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn given_a_greedy_or_broken_expression_when_evaluated_then_it_is_refused() {
+        let cases = [
+            ("syntax", "first ~"),
+            ("unknown name", "nobody ~ '!'"),
+            ("unknown filter", "'%s'|format(1)"),
+            ("endless text", "'abcdefgh' * 100000"),
+            ("endless list", "range(100000)|map('string')|join"),
+            ("type", "first + 1"),
+        ];
+
+        for (case, source) in cases {
+            assert!(evaluate(source, &fields()).is_err(), "{case}");
+        }
+    }
+
+    #[test]
+    fn given_an_expression_when_asked_then_it_names_the_fields_it_reads() {
+        let names = fields_read("'Dear ' ~ first ~ (last|upper)").unwrap();
+
+        assert_eq!(names, ["first".to_owned(), "last".to_owned()].into());
     }
 }

@@ -1,7 +1,21 @@
 //! Verbs: pure decisions from observations to a plan. Read `normalize`, `matching`, `merge`, then `plan`.
 
+pub mod assemble;
+mod create;
+mod deletes;
 pub mod expression;
+pub mod fields;
 pub mod filter;
+pub mod guard;
 pub mod match_key;
+pub mod matching;
+pub mod merge;
 pub mod normalize;
+pub mod plan;
+mod reconcile;
 pub mod relation;
+pub mod report;
+mod rows;
+pub mod undo;
+
+pub use fields::payload_fingerprint;

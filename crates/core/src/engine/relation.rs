@@ -4,12 +4,18 @@
 //! side must store to agree with the other. The laws N1 and B1 to B3 are at the end of `relation/laws.rs`.
 
 mod address;
+#[cfg(test)]
+mod cases;
 mod choice;
+#[cfg(test)]
+mod laws;
 mod moment;
 mod number;
 pub mod phone;
 mod reference;
 pub mod rich_text;
+#[cfg(test)]
+pub(crate) mod testing;
 mod text;
 
 use crate::model::state::Identities;

@@ -93,6 +93,7 @@ codes! {
     // Observing.
     UnstampedChange = "UNSTAMPED_CHANGE",
     ClockStep = "CLOCK_STEP",
+    Undo = "UNDO",
     UndoConflict = "UNDO_CONFLICT",
 }
 

@@ -2,6 +2,7 @@
 //! and `plan`.
 
 pub mod code;
+pub mod journal;
 pub mod link;
 pub mod mapping;
 pub mod names;

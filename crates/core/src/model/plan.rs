@@ -1,6 +1,6 @@
 //! The plan: ordered, hashed, printable data. What apply executes and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub struct Op {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "do")]
 pub enum OpKind {
-    /// Local: binds two existing records and takes over the fields that agree.
+    /// Local: binds two existing records; tombstones of its ends are over and takes over the fields that agree.
     Link { ends: Pair<RecordId>, agreed: BTreeMap<FieldName, Pair<Value>> },
     /// Remote: makes the counterpart of `source` on `side`; `source`'s ID travels as the external ID.
     Create {
@@ -49,7 +49,8 @@ pub enum OpKind {
         source: RecordId,
         /// Values to write, in the written side's form.
         fields: BTreeMap<FieldName, Value>,
-        /// The source side's values they were made from: the baseline's other half.
+        /// The source side's values they were made from: the baseline's other half. A name that stands here and
+        /// not in `fields` was empty: its baseline is (empty, empty).
         from: BTreeMap<FieldName, Value>,
     },
     /// Remote: only the fields that change.
@@ -65,7 +66,9 @@ pub enum OpKind {
     Archive { side: Side, id: RecordId, expected: BTreeMap<FieldName, Value> },
     /// Local: moves baselines; `pinned` for an accepted divergence.
     Agree { fields: BTreeMap<FieldName, Pair<Value>>, pinned: bool },
-    /// Local: changes the link's state, its ends, or both, and records tombstones.
+    /// Local: changes the link's state, its ends, or both, and records tombstones; those of the ends of a link
+    /// that lives are over. The tombstone of an end that
+    /// is replaced no longer belongs to the link: should that record come back, it is matched anew.
     Relate {
         state: LinkState,
         ends: Pair<Option<RecordId>>,
@@ -85,6 +88,11 @@ pub struct Change {
     pub after: Value,
     /// The other side's value it was made from.
     pub source: Value,
+    /// Set on the first of two writes of a merged value. Such a commit moves the baseline to what both sides held
+    /// before, pinned: the written side then counts as changed, and the next plan writes the other one. Every
+    /// other commit moves the baseline to (source, after).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub halfway: bool,
 }
 
 /// A guard of semantics §9.4 that tripped.
@@ -116,13 +124,35 @@ impl Op {
     }
 }
 
+impl Op {
+    /// Hashes of its parts; an update that a guard split into two has the same parts as the whole.
+    fn atoms(&self) -> Vec<String> {
+        let head = (&self.entity, &self.link, self.code);
+        let OpKind::Update { side, id, changes, planned_on } = &self.kind else {
+            return vec![atom(&self)];
+        };
+        let later = self.later.iter().map(|field| atom(&(&head, side, id, field)));
+        let change = |part: (&FieldName, &Change)| atom(&(&head, side, id, planned_on, part));
+        changes.iter().map(change).chain(later).collect()
+    }
+}
+
+fn atom(part: &impl Serialize) -> String {
+    let text = serde_json::to_vec(part).expect("plan maps have text keys");
+    blake3::hash(&text).to_hex()[..32].to_owned()
+}
+
 impl Plan {
-    /// Hash over ops, rows and guards, as hex.
+    /// Hash over what the plan would do once approved, and over its rows, as hex.
+    ///
+    /// Withheld ops count like the others, so that approving a plan by its hash does not change the hash.
     ///
     /// # Panics
     /// Never: maps with text keys serialize.
     pub fn compute_hash(&self) -> String {
-        let content = (&self.route, &self.ops, &self.rows, &self.guards);
+        let withheld = self.guards.iter().flat_map(|trip| &trip.withheld);
+        let atoms: BTreeSet<_> = self.ops.iter().chain(withheld).flat_map(Op::atoms).collect();
+        let content = (&self.route, atoms, &self.rows);
         let text = serde_json::to_vec(&content).expect("plan maps have text keys");
         blake3::hash(&text).to_hex()[..16].to_owned()
     }

@@ -30,7 +30,8 @@ pub struct Subject {
     pub unknown: Pair<Option<super::Code>>,
     /// An intent on the link or record is open: frozen on both sides.
     pub in_doubt: bool,
-    /// Links that the record had before, now closed.
+    /// Links that the record had before: closed, or living on with another record. Zero for a record that never
+    /// had one; every new link of the record then gets a new ID.
     pub generation: u32,
     /// Fields (or, with `None`, the record) set aside after a refusal, with the refused payload's fingerprint.
     pub quarantined: BTreeMap<Option<FieldName>, String>,
@@ -38,6 +39,8 @@ pub struct Subject {
     pub recent_writes: BTreeMap<(FieldName, Side), Vec<Value>>,
     /// What a person decided about rows of this subject.
     pub resolutions: Vec<Resolution>,
+    /// An unlinked record that carries the payload of one of our create intents: semantics §6.4.
+    pub ours: bool,
 }
 
 /// A record that shares a match key, or an external ID, with an unlinked one.
@@ -47,7 +50,8 @@ pub struct Candidate {
     pub id: RecordId,
     /// Its live link, if it has one.
     pub link: Option<LinkId>,
-    /// The link's other end is tombstoned: a person may have re-created that record.
+    /// The other end of its link, or of its last closed one, is tombstoned and not back: a person may have
+    /// re-created that record.
     pub counterpart_gone: bool,
     /// A survivor of a closed link: a candidate, never an x (semantics §6.1).
     pub survivor: bool,
@@ -59,14 +63,24 @@ pub struct Candidate {
 #[derive(Clone, Debug, Default)]
 pub struct EntityState {
     pub subjects: Vec<Subject>,
-    /// Alive, in-scope records of both sides by match key, for every key of the unlinked subjects.
+    /// Alive, in-scope records of both sides by match key, for every key of the unlinked subjects and of their
+    /// candidates (a match must be mutual); the subjects themselves are in it.
     pub by_key: BTreeMap<MatchKey, Vec<Candidate>>,
-    /// Records whose external ID names an unlinked subject: (side of the holder, named ID) → holders.
+    /// Records whose external ID names an unlinked subject or one of its candidates: (side of the holder, named
+    /// ID) → holders.
     pub by_external_id: BTreeMap<(Side, RecordId), Vec<Candidate>>,
-    /// Records that unlinked subjects' external IDs name, where they are known and alive: (side, id).
+    /// Records that unlinked subjects' external IDs name, and successors of merged or converted ends, where they
+    /// are known and alive: (side, id).
     pub named: BTreeMap<(Side, RecordId), Candidate>,
     /// Records named by external IDs that are tombstoned: (side, id).
     pub named_gone: BTreeSet<(Side, RecordId)>,
+    /// Observations of candidates that are no subjects of this chunk: with them a new link is merged in the plan
+    /// that makes it, without them by the next one.
+    pub partners: BTreeMap<(Side, RecordId), Observation>,
+    /// Alive records of the same side that now carry key values of a deleted, linked record: (side, deleted id).
+    pub heirs: BTreeMap<(Side, RecordId), Vec<RecordId>>,
+    /// Fields that the mapping gained after links were made: without a baseline they follow `on_mapping_change`.
+    pub added_fields: BTreeSet<FieldName>,
     /// Whether the side's snapshot is complete: the precondition of "no match".
     pub complete: Pair<bool>,
     /// A listing fell below half of the live links: nothing is derived from this side's absences.
@@ -149,6 +163,7 @@ impl Subject {
             quarantined: BTreeMap::new(),
             recent_writes: BTreeMap::new(),
             resolutions: Vec::new(),
+            ours: false,
         }
     }
 
@@ -164,7 +179,14 @@ impl Subject {
             quarantined: BTreeMap::new(),
             recent_writes: BTreeMap::new(),
             resolutions: Vec::new(),
+            ours: false,
         }
+    }
+
+    /// The entity it belongs to; `None` without a link and an observation.
+    pub fn entity(&self) -> Option<&EntityName> {
+        let one = self.observations.left.as_ref().or(self.observations.right.as_ref());
+        self.link.as_ref().map(|link| &link.entity).or(one.map(|seen| &seen.key.entity))
     }
 
     /// Names the subject: its link, or its record.

@@ -13,11 +13,8 @@ fn kind(name: &str) -> Kind {
     Kind::parse(name).unwrap_or_else(|| panic!("no entity is called `{name}`"))
 }
 
-fn object(given: Value) -> Map<String, Value> {
-    match given {
-        Value::Object(object) => object,
-        other => panic!("not a JSON object: {other}"),
-    }
+fn object(given: &Value) -> Map<String, Value> {
+    given.as_object().cloned().unwrap_or_else(|| panic!("not a JSON object: {given}"))
 }
 
 /// Replaces names of custom fields by their codes.
@@ -41,19 +38,20 @@ fn coded(state: &State, kind: Kind, mut given: Map<String, Value>) -> Map<String
 /// # Panics
 /// These methods panic on an entity that does not exist and on a record the UI would refuse: a test that
 /// asks for one is wrong.
+#[expect(clippy::needless_pass_by_value, reason = "JSON is handed over where it is written")]
 impl Pipedrive {
     /// Adds a record from a v2 body and answers its id (for leads the ordinal; the UUID is in the body).
     /// Custom fields go by code or by name.
     pub fn add(&self, entity: &str, record: Value) -> i64 {
         let state = &mut *self.state();
         let by = state.web();
-        add(state, kind(entity), record, &by)
+        add(state, kind(entity), &record, &by)
     }
 
     /// Adds a record as another user.
     pub fn add_as(&self, user: i64, entity: &str, record: Value) -> i64 {
         let state = &mut *self.state();
-        add(state, kind(entity), record, &Actor { user, source: Source::Web })
+        add(state, kind(entity), &record, &Actor { user, source: Source::Web })
     }
 
     /// Adds many records under one lock.
@@ -61,29 +59,31 @@ impl Pipedrive {
         let state = &mut *self.state();
         let by = state.web();
         let kind = kind(entity);
-        records.map(|record| add(state, kind, record, &by)).collect()
+        records.map(|record| add(state, kind, &record, &by)).collect()
     }
 
     /// Changes fields of a record, as v2 PATCH would.
     pub fn edit(&self, entity: &str, id: i64, change: Value) {
         let state = &mut *self.state();
         let by = state.web();
-        self.edit_by(state, &by, kind(entity), id, change);
+        edit(state, &by, kind(entity), id, &change);
+    }
+
+    /// Changes many records alike, as the list view's bulk edit does.
+    pub fn edit_many(&self, entity: &str, ids: &[i64], change: Value) {
+        let state = &mut *self.state();
+        let by = state.web();
+        state.webhooks.bulk = true;
+        for id in ids {
+            edit(state, &by, kind(entity), *id, &change);
+        }
+        state.webhooks.bulk = false;
     }
 
     /// Changes fields of a record as another user.
     pub fn edit_as(&self, user: i64, entity: &str, id: i64, change: Value) {
         let state = &mut *self.state();
-        self.edit_by(state, &Actor { user, source: Source::Web }, kind(entity), id, change);
-    }
-
-    #[expect(clippy::unused_self, reason = "reads like the methods around it")]
-    fn edit_by(&self, state: &mut State, by: &Actor, kind: Kind, id: i64, change: Value) {
-        let (now, change) = (state.now(), coded(state, kind, object(change)));
-        state.sweep(now);
-        if let Err(refusal) = state.change(kind, id, &change, by, now) {
-            panic!("edit of {} {id} refused: {}", kind.singular(), refusal.body);
-        }
+        edit(state, &Actor { user, source: Source::Web }, kind(entity), id, &change);
     }
 
     /// Deletes a record softly.
@@ -99,6 +99,21 @@ impl Pipedrive {
         let (by, now) = (state.web(), state.now());
         state.sweep(now);
         state.restore(kind(entity), id, &by, now)
+    }
+
+    /// Merges `loser` into `survivor`; false when one of them is not there.
+    pub fn merge(&self, entity: &str, loser: i64, survivor: i64) -> bool {
+        let state = &mut *self.state();
+        let (by, now) = (state.web(), state.now());
+        state.merge(kind(entity), loser, survivor, &by, now)
+    }
+
+    /// Saves a filter that wants these values in these built-in fields, and answers its id.
+    pub fn add_filter(&self, wanted: &[(&'static str, Value)]) -> i64 {
+        let filters = &mut self.state().shelf.filters;
+        let id = filters.last_key_value().map_or(1, |(id, _)| id + 1);
+        filters.insert(id, wanted.to_vec());
+        id
     }
 
     /// Archives a deal or a lead.
@@ -148,6 +163,26 @@ impl Pipedrive {
         self.state().delete_field(kind(entity), code)
     }
 
+    /// Renames a custom field; its code stays. False when there is no such field.
+    pub fn rename_field(&self, entity: &str, code: &str, name: &str) -> bool {
+        self.state().rename_field(kind(entity), code, name)
+    }
+
+    /// Makes a field another of the same code: values of the old type are gone.
+    pub fn retype_field(&self, entity: &str, code: &str, field_type: &str) -> bool {
+        self.state().retype_field(kind(entity), code, field_type)
+    }
+
+    /// Demands a field on every create.
+    pub fn require_field(&self, entity: &str, code: &str) {
+        self.state().rules.required.insert((kind(entity), code.to_owned()));
+    }
+
+    /// Refuses texts longer than `length` characters in a field.
+    pub fn cap_field(&self, entity: &str, field: &str, length: usize) {
+        self.state().rules.caps.insert((kind(entity), field.to_owned()), length);
+    }
+
     /// Adds an option to a field and answers its id; `None` when there is no such field.
     pub fn add_option(&self, entity: &str, code: &str, label: &str) -> Option<i64> {
         self.state().add_option(kind(entity), code, label)
@@ -165,7 +200,10 @@ impl Pipedrive {
     pub fn add_user(&self, name: &str, email: &str, time_zone: &str) -> i64 {
         let state = &mut *self.state();
         let now = state.now();
-        state.add_user(name, email, time_zone, false, now)
+        let by = state.web();
+        let id = state.add_user(name, email, time_zone, false, now);
+        state.announce_user(id, "create", &Value::Null, &by, now);
+        id
     }
 
     /// Makes a user an admin, or an ordinary one.
@@ -186,9 +224,11 @@ impl Pipedrive {
     pub fn deactivate_user(&self, user: i64) {
         let state = &mut *self.state();
         let now = state.now();
+        let by = state.web();
         if let Some(user) = state.users.get_mut(&user) {
             (user.active, user.modified) = (false, now);
         }
+        state.announce_user(user, "change", &serde_json::json!({ "active_flag": true }), &by, now);
     }
 
     /// The first user's API token.
@@ -279,11 +319,23 @@ impl Pipedrive {
         self.state().rules.automations.push(automation);
     }
 
-    /// Takes back truncations, refused values and automations.
+    /// Refuses API writes of a record with 403 until [`Pipedrive::unlock`].
+    pub fn lock(&self, entity: &str, id: i64) {
+        self.state().rules.locked.insert((kind(entity), id));
+    }
+
+    pub fn unlock(&self, entity: &str, id: i64) {
+        self.state().rules.locked.remove(&(kind(entity), id));
+    }
+
+    /// Takes back every rule: lengths, refusals, demands, locks, automations, lost rights.
     pub fn clear_rules(&self) {
         let rules = &mut self.state().rules;
         rules.lengths.clear();
         rules.refused.clear();
+        rules.caps.clear();
+        rules.required.clear();
+        rules.locked.clear();
         rules.automations.clear();
         rules.lost.clear();
     }
@@ -320,10 +372,18 @@ impl Pipedrive {
     }
 }
 
-fn add(state: &mut State, kind: Kind, record: Value, by: &Actor) -> i64 {
+fn add(state: &mut State, kind: Kind, record: &Value, by: &Actor) -> i64 {
     let (now, record) = (state.now(), coded(state, kind, object(record)));
     match state.create(kind, &record, by, now) {
         Ok(id) => id,
         Err(refusal) => panic!("add of a {} refused: {}", kind.singular(), refusal.body),
+    }
+}
+
+fn edit(state: &mut State, by: &Actor, kind: Kind, id: i64, change: &Value) {
+    let (now, change) = (state.now(), coded(state, kind, object(change)));
+    state.sweep(now);
+    if let Err(refusal) = state.change(kind, id, &change, by, now) {
+        panic!("edit of {} {id} refused: {}", kind.singular(), refusal.body);
     }
 }

@@ -10,20 +10,20 @@ use super::table::Millis;
 use super::time;
 use super::validate::Input;
 
-type Body = Map<String, Value>;
+pub(super) type Body = Map<String, Value>;
 
-fn required(given: &Input, key: &str) -> Result<(), Refusal> {
+pub(super) fn required(given: &Input, key: &str) -> Result<(), Refusal> {
     if given.body.get(key).is_some_and(|value| !value.is_null()) {
         return Ok(());
     }
     Err(Refusal::invalid(key, "Required field is missing"))
 }
 
-fn int(body: &Body, key: &str) -> Option<i64> {
+pub(super) fn int(body: &Body, key: &str) -> Option<i64> {
     body.get(key).and_then(Value::as_i64)
 }
 
-fn text<'a>(body: &'a Body, key: &str) -> &'a str {
+pub(super) fn text<'a>(body: &'a Body, key: &str) -> &'a str {
     body.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -42,7 +42,7 @@ impl State {
             body.insert(owner.into(), by.user.into());
         }
         match kind {
-            Kind::Person => self.new_person(body, given),
+            Kind::Person => Self::new_person(body, given),
             Kind::Organization => {
                 required(given, "name")?;
                 body.extend(given.body.clone());
@@ -54,7 +54,7 @@ impl State {
             Kind::Pipeline => self.new_pipeline(body, given),
             Kind::Stage => self.new_stage(body, given),
             Kind::Note => self.new_note(body, given),
-            Kind::Lead => self.new_lead(body, given, by),
+            Kind::Lead => Self::new_lead(body, given, by),
             Kind::DealProduct => {
                 body.extend(given.body.clone());
                 Ok(())
@@ -90,14 +90,17 @@ impl State {
                 check_billing(body)
             }
             Kind::Note => {
+                let before = body.clone();
                 body.extend(given.body.clone());
-                body.insert("last_update_user_id".into(), by.user.into());
+                if *body != before {
+                    body.insert("last_update_user_id".into(), by.user.into());
+                }
                 check_note(body)
             }
             Kind::Lead => change_lead(body, given, now),
             Kind::DealProduct => {
                 body.extend(given.body.clone());
-                self.price_row(body);
+                Self::price_row(body);
                 Ok(())
             }
             Kind::Organization | Kind::Pipeline | Kind::Stage => {
@@ -107,176 +110,13 @@ impl State {
         }
     }
 
-    fn new_person(&self, body: &mut Body, given: &Input) -> Result<(), Refusal> {
+    fn new_person(body: &mut Body, given: &Input) -> Result<(), Refusal> {
         let has = |key: &str| !text(&given.body, key).trim().is_empty();
-        if !has("name") && !(has("first_name") && has("last_name")) {
+        if !(has("name") || has("first_name") && has("last_name")) {
             return Err(Refusal::invalid("name", "Required field is missing"));
         }
         body.extend(given.body.clone());
         derive_name(body, given)
-    }
-
-    fn new_deal(
-        &self,
-        body: &mut Body,
-        given: &Input,
-        by: &Actor,
-        now: Millis,
-    ) -> Result<(), Refusal> {
-        required(given, "title")?;
-        if let Some(limit) = self.settings.limits.open_deals {
-            let open = self
-                .table(Kind::Deal)
-                .rows()
-                .values()
-                .filter(|deal| deal.version.text("status") == "open");
-            if open.count() >= limit {
-                let text = "Couldn't add the deal. Open deals limit reached.";
-                return Err(Refusal::coded(403, text, "feature_capping_deals_limit"));
-            }
-        }
-        body.insert("creator_user_id".into(), by.user.into());
-        body.insert("currency".into(), self.currency_of(by.user).into());
-        self.sign(body, by);
-        body.extend(given.body.clone());
-        self.place_deal(body, given)?;
-        zero_value(body);
-        if body["is_archived"] == true && text(body, "archive_time").is_empty() {
-            body.insert("archive_time".into(), time::v1(now).into());
-        }
-        self.close_deal(body, given, "open", now)
-    }
-
-    /// Origin of deals and leads.
-    fn sign(&self, body: &mut Body, by: &Actor) {
-        let (origin, id) = match &by.source {
-            Source::Web => ("ManuallyCreated", None),
-            Source::Token => ("API", None),
-            Source::App(client) => ("Marketplace", Some(client.clone())),
-        };
-        body.insert("origin".into(), origin.into());
-        body.insert("origin_id".into(), id.into());
-    }
-
-    pub(super) fn currency_of(&self, user: i64) -> String {
-        self.user(user)
-            .map_or_else(|| self.settings.company.currency.clone(), |user| user.currency.clone())
-    }
-
-    /// A given stage wins over a given pipeline; neither means the first stage of the default pipeline.
-    fn place_deal(&self, body: &mut Body, given: &Input) -> Result<(), Refusal> {
-        if let Some(stage) = int(&given.body, "stage_id").and_then(|id| self.live(Kind::Stage, id))
-        {
-            body.insert("pipeline_id".into(), stage.version.body["pipeline_id"].clone());
-            return Ok(());
-        }
-        let pipeline = int(body, "pipeline_id").or_else(|| self.first(Kind::Pipeline, |_| true));
-        let stage = self.first(Kind::Stage, |stage| stage.version.int("pipeline_id") == pipeline);
-        let (Some(pipeline), Some(stage)) = (pipeline, stage) else {
-            return Err(Refusal::new(400, "Pipeline has no stages"));
-        };
-        body.insert("pipeline_id".into(), pipeline.into());
-        body.insert("stage_id".into(), stage.into());
-        Ok(())
-    }
-
-    /// The live record of a kind with the lowest order.
-    pub(super) fn first(
-        &self,
-        kind: Kind,
-        fits: impl Fn(&super::table::Record) -> bool,
-    ) -> Option<i64> {
-        let rows = self.table(kind).rows().values().filter(|row| !row.version.deleted && fits(row));
-        rows.min_by_key(|row| (row.version.int("order_nr"), row.id)).map(|row| row.id)
-    }
-
-    fn change_deal(
-        &self,
-        body: &mut Body,
-        given: &Input,
-        by: &Actor,
-        now: Millis,
-    ) -> Result<(), Refusal> {
-        let archived = body["is_archived"] == true;
-        let unarchives = given.body.get("is_archived") == Some(&json!(false));
-        if archived && !unarchives && by.source != Source::Web {
-            return Err(Refusal::new(400, "Archived deals can't be edited"));
-        }
-        let (status, stage) = (text(body, "status").to_owned(), body["stage_id"].clone());
-        body.extend(given.body.clone());
-        if given.body.contains_key("stage_id")
-            || (given.body.contains_key("pipeline_id") && !self.stage_fits(body))
-        {
-            self.place_deal(body, given)?;
-        }
-        if body["stage_id"] != stage {
-            body.insert("stage_change_time".into(), time::v2(now).into());
-        }
-        zero_value(body);
-        if body["is_archived"] == true && text(body, "archive_time").is_empty() {
-            body.insert("archive_time".into(), time::v1(now).into());
-        }
-        if body["is_archived"] == false {
-            body.insert("archive_time".into(), Value::Null);
-        }
-        self.close_deal(body, given, &status, now)
-    }
-
-    fn stage_fits(&self, body: &Body) -> bool {
-        let stage = int(body, "stage_id").and_then(|id| self.live(Kind::Stage, id));
-        stage.is_some_and(|stage| stage.version.int("pipeline_id") == int(body, "pipeline_id"))
-    }
-
-    /// Sets and clears the times that follow the status; refuses those that don't fit it.
-    fn close_deal(
-        &self,
-        body: &mut Body,
-        given: &Input,
-        before: &str,
-        now: Millis,
-    ) -> Result<(), Refusal> {
-        let status = text(body, "status").to_owned();
-        for (key, fits) in [("won_time", "won"), ("lost_time", "lost"), ("lost_reason", "lost")] {
-            let is_given = given.body.get(key).is_some_and(|value| !value.is_null());
-            if is_given && status != fits {
-                return Err(Refusal::invalid(
-                    key,
-                    &format!("Can only be set if deal status is {fits}"),
-                ));
-            }
-        }
-        if status == "open" && given.body.get("close_time").is_some_and(|value| !value.is_null()) {
-            return Err(Refusal::invalid(
-                "close_time",
-                "Can only be set if deal status is won or lost",
-            ));
-        }
-        let stamp: Value = time::v2(now).into();
-        if status != before {
-            for key in ["close_time", "won_time", "lost_time", "lost_reason"] {
-                if !given.body.contains_key(key) {
-                    body.insert(key.into(), Value::Null);
-                }
-            }
-        }
-        if status != "open" {
-            for key in ["close_time", if status == "won" { "won_time" } else { "lost_time" }] {
-                if body.get(key).is_none_or(Value::is_null) {
-                    body.insert(key.into(), stamp.clone());
-                }
-            }
-        }
-        let zone = &self.settings.company.time_zone;
-        for (time_key, date_key) in [
-            ("won_time", "local_won_date"),
-            ("lost_time", "local_lost_date"),
-            ("close_time", "local_close_date"),
-        ] {
-            let date =
-                time::parse_any(text(body, time_key)).map(|millis| time::local_date(millis, zone));
-            body.insert(date_key.into(), date.into());
-        }
-        Ok(())
     }
 
     fn check_activity_type(&self, given: &Input) -> Result<(), Refusal> {
@@ -326,7 +166,7 @@ impl State {
             let currency = self.currency_of(by.user);
             body.insert("prices".into(), json!([{ "currency": currency, "price": 0, "cost": 0, "direct_cost": 0, "notes": "" }]));
         }
-        let id = self.table(Kind::Product).rows().last_key_value().map_or(0, |(id, _)| *id) + 1;
+        let id = self.table(Kind::Product).upcoming_id();
         tag_prices(body, id);
         check_billing(body)
     }
@@ -373,7 +213,7 @@ impl State {
         check_note(body)
     }
 
-    fn new_lead(&self, body: &mut Body, given: &Input, by: &Actor) -> Result<(), Refusal> {
+    fn new_lead(body: &mut Body, given: &Input, by: &Actor) -> Result<(), Refusal> {
         if text(&given.body, "title").is_empty() {
             return Err(Refusal::new(400, "Title must be given."));
         }
@@ -383,13 +223,13 @@ impl State {
             if by.source == Source::Web { json!("Manually created") } else { json!("API") },
         );
         body.insert("visible_to".into(), "3".into());
-        self.sign(body, by);
+        Self::sign(body, by);
         body.extend(given.body.clone());
         check_lead(body)
     }
 
     /// Sum of a deal's product row.
-    pub(super) fn price_row(&self, body: &mut Body) {
+    pub(super) fn price_row(body: &mut Body) {
         let number = |key: &str| body.get(key).and_then(Value::as_f64).unwrap_or(0.0);
         let gross = number("item_price") * number("quantity");
         let net = if text(body, "discount_type") == "amount" {
@@ -427,12 +267,6 @@ fn derive_name(body: &mut Body, given: &Input) -> Result<(), Refusal> {
         body.insert("last_name".into(), last.into());
     }
     Ok(())
-}
-
-fn zero_value(body: &mut Body) {
-    if body["value"].is_null() {
-        body.insert("value".into(), json!(0));
-    }
 }
 
 /// Person from the primary participant, time of completion from `done`.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::kind::Kind;
-use super::list::Look;
+use super::query::Look;
 use super::refusal::Refusal;
 use super::routes::{Ctx, Outcome};
 use super::rules::Loss;
@@ -42,6 +42,9 @@ impl State {
         id: i64,
     ) -> Result<&Record, Refusal> {
         let record = self.named(ctx, kind, id)?;
+        if self.rules.locked.contains(&(kind, id)) {
+            return Err(Refusal::forbidden());
+        }
         let switches = &self.settings.switches;
         let rule = if record.merged_into.is_some() {
             switches.merged_reads
@@ -139,6 +142,9 @@ pub(super) fn delete(state: &mut State, ctx: &Ctx) -> Outcome {
         ctx.admin(state)?;
     }
     let id = ctx.id(0)?;
+    if state.rules.locked.contains(&(ctx.kind, id)) {
+        return Err(Refusal::forbidden());
+    }
     let answer = json!({ "success": true, "data": { "id": id } });
     if state.named(ctx, ctx.kind, id)?.version.deleted {
         return match state.settings.switches.second_delete {

@@ -1,17 +1,14 @@
-//! Field metadata and the Fields API of v2.
+//! Field metadata: built-in and custom fields, their options.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
-use super::refusal::Refusal;
-use super::routes::{Ctx, Outcome};
 use super::schema::{self, Access, CONTACT_SYNC};
 use super::state::State;
 use super::table::Millis;
-use super::{page, time};
-use crate::host::Reply;
+use super::time;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Choice {
@@ -29,7 +26,7 @@ pub(super) struct Field {
     pub(super) id: i64,
     pub(super) code: String,
     pub(super) name: String,
-    pub(super) field_type: String,
+    pub(super) value_type: String,
     pub(super) options: Option<Vec<Choice>>,
     pub(super) custom: bool,
     pub(super) optional: bool,
@@ -47,7 +44,7 @@ impl Field {
     }
 }
 
-const TYPES: [&str; 16] = [
+pub(super) const TYPES: [&str; 16] = [
     "varchar",
     "varchar_auto",
     "text",
@@ -65,7 +62,7 @@ const TYPES: [&str; 16] = [
     "phone",
     "address",
 ];
-const MAX_OPTIONS: usize = 10_000;
+pub(super) const MAX_OPTIONS: usize = 10_000;
 
 /// The fields a new company has.
 pub(super) fn built_in(contact_sync: bool) -> BTreeMap<Kind, Vec<Field>> {
@@ -78,8 +75,12 @@ pub(super) fn built_in(contact_sync: bool) -> BTreeMap<Kind, Vec<Field>> {
             .chain(sync)
             .map(|column| {
                 next += 1;
-                let mut field =
-                    plain(next, column.key, column.name, schema::field_type(kind, column));
+                let mut field = plain(
+                    next,
+                    code_of(kind, column.key),
+                    column.name,
+                    schema::field_type(kind, column),
+                );
                 field.writable = column.access != Access::ReadOnly;
                 field.options = starting_options(kind, column.key);
                 field
@@ -95,12 +96,21 @@ pub(super) fn built_in(contact_sync: bool) -> BTreeMap<Kind, Vec<Field>> {
     all
 }
 
+/// The code in the Fields API: e-mails and phones go by other names there than in the entity.
+fn code_of(kind: Kind, key: &'static str) -> &'static str {
+    match (kind, key) {
+        (Kind::Person, "emails") => "email",
+        (Kind::Person, "phones") => "phone",
+        _ => key,
+    }
+}
+
 fn plain(id: i64, code: &str, name: &str, field_type: &str) -> Field {
     Field {
         id,
         code: code.into(),
         name: name.into(),
-        field_type: field_type.into(),
+        value_type: field_type.into(),
         options: None,
         custom: false,
         optional: false,
@@ -161,7 +171,7 @@ impl State {
         self.custom_fields(kind).find(|field| field.code == code)
     }
 
-    fn field_mut(&mut self, kind: Kind, code: &str) -> Option<&mut Field> {
+    pub(super) fn field_mut(&mut self, kind: Kind, code: &str) -> Option<&mut Field> {
         self.fields.get_mut(&kind.field_owner())?.iter_mut().find(|field| field.code == code)
     }
 
@@ -235,6 +245,18 @@ impl State {
         removed
     }
 
+    pub(super) fn rename_field(&mut self, kind: Kind, code: &str, name: &str) -> bool {
+        self.field_mut(kind, code).map(|field| name.clone_into(&mut field.name)).is_some()
+    }
+
+    pub(super) fn retype_field(&mut self, kind: Kind, code: &str, field_type: &str) -> bool {
+        let Some(field) = self.field_mut(kind, code) else { return false };
+        field_type.clone_into(&mut field.value_type);
+        field.options = matches!(field_type, "enum" | "set").then(Vec::new);
+        self.forget_values(kind, code, None);
+        true
+    }
+
     /// Metadata changes leave no trace in `update_time`.
     fn forget_values(&mut self, kind: Kind, code: &str, option: Option<i64>) {
         let owners: &[Kind] = if kind == Kind::Deal { &[Kind::Deal, Kind::Lead] } else { &[kind] };
@@ -249,12 +271,12 @@ impl State {
         self.epoch += 1;
     }
 
-    pub(super) fn field_json(&self, field: &Field, include: &[String]) -> Value {
+    pub(super) fn field_json(field: &Field, include: &[String]) -> Value {
         let options = field
             .options
             .as_ref()
             .map(|choices| choices.iter().map(choice_json).collect::<Vec<_>>());
-        let subfields = match field.field_type.as_str() {
+        let subfields = match field.value_type.as_str() {
             "monetary" => {
                 json!([{ "field_code": "currency", "field_name": format!("Currency of {}", field.name), "field_type": "varchar" }])
             }
@@ -265,7 +287,7 @@ impl State {
             _ => Value::Null,
         };
         let mut json = json!({
-            "field_name": field.name, "field_code": field.code, "field_type": field.field_type,
+            "field_name": field.name, "field_code": field.code, "field_type": field.value_type,
             "description": field.description, "options": options, "subfields": subfields,
             "is_custom_field": field.custom, "is_optional_response_field": field.optional,
             "is_writable": field.writable,
@@ -305,234 +327,4 @@ fn drop_value(custom: &mut Map<String, Value>, code: &str, option: Option<i64>) 
 fn choice_json(choice: &Choice) -> Value {
     let added = choice.added.map(time::v2);
     json!({ "id": choice.id, "label": choice.label, "color": choice.color, "add_time": added, "update_time": added })
-}
-
-fn one(data: &Value) -> Reply {
-    Reply::json(200, &json!({ "success": true, "data": data }))
-}
-
-fn include(ctx: &Ctx) -> Result<Vec<String>, Refusal> {
-    let names: Vec<String> = ctx
-        .call
-        .query("include_fields")
-        .unwrap_or_default()
-        .split(',')
-        .filter(|name| !name.is_empty())
-        .map(Into::into)
-        .collect();
-    match names.iter().find(|name| {
-        !["ui_visibility", "important_fields", "required_fields"].contains(&name.as_str())
-    }) {
-        Some(_) => Err(Refusal::invalid("include_fields", "Invalid value")),
-        None => Ok(names),
-    }
-}
-
-fn found<'a>(state: &'a State, ctx: &Ctx) -> Result<&'a Field, Refusal> {
-    let field = state.fields_of(ctx.kind).iter().find(|field| field.code == ctx.arg(0));
-    field.ok_or_else(|| Refusal::not_found("Field"))
-}
-
-fn custom<'a>(state: &'a State, ctx: &Ctx) -> Result<&'a Field, Refusal> {
-    let field = found(state, ctx)?;
-    if field.custom {
-        Ok(field)
-    } else {
-        Err(Refusal::new(400, "Only custom fields can be changed"))
-    }
-}
-
-/// `GET /api/v2/{kind}Fields`
-pub(super) fn list(state: &mut State, ctx: &Ctx) -> Outcome {
-    ctx.allow(&["include_fields", "limit", "cursor"])?;
-    let include = include(ctx)?;
-    let rows: Vec<Value> =
-        state.fields_of(ctx.kind).iter().map(|field| state.field_json(field, &include)).collect();
-    page::of_values(state, ctx, rows)
-}
-
-/// `GET /api/v2/{kind}Fields/{code}`
-pub(super) fn get(state: &mut State, ctx: &Ctx) -> Outcome {
-    ctx.allow(&["include_fields"])?;
-    let include = include(ctx)?;
-    Ok(one(&state.field_json(found(state, ctx)?, &include)))
-}
-
-/// `POST /api/v2/{kind}Fields`
-pub(super) fn create(state: &mut State, ctx: &Ctx) -> Outcome {
-    ctx.allow(&[])?;
-    ctx.admin(state)?;
-    let body = ctx.object()?;
-    let keys = [
-        "field_name",
-        "field_type",
-        "options",
-        "ui_visibility",
-        "important_fields",
-        "required_fields",
-        "description",
-    ];
-    if let Some(key) = body.keys().find(|key| !keys.contains(&key.as_str())) {
-        return Err(Refusal::invalid(key, &format!("Unknown key '{key}'")));
-    }
-    let name = field_name(&body)?
-        .ok_or_else(|| Refusal::invalid("field_name", "Required field is missing"))?;
-    let field_type = body.get("field_type").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if !TYPES.contains(&field_type.as_str()) {
-        return Err(Refusal::invalid("field_type", "Invalid value"));
-    }
-    let labels = match body.get("options") {
-        Some(options) => labels(options)?,
-        None => Vec::new(),
-    };
-    if matches!(field_type.as_str(), "enum" | "set") == labels.is_empty() {
-        return Err(Refusal::invalid(
-            "options",
-            "Required for the field types 'enum' and 'set' only",
-        ));
-    }
-    let held: usize = state.fields.values().flatten().filter(|field| field.custom).count();
-    if held >= state.settings.company.plan.custom_fields() {
-        let text = "Couldn't add the field. Custom fields limit reached.";
-        return Err(Refusal::coded(403, text, "feature_capping_custom_fields_limit"));
-    }
-    let code = state.add_field(ctx.kind, &name, &field_type, &labels);
-    adjust(state, ctx.kind, &code, &body);
-    let reply = state.field_json(custom_by(state, ctx.kind, &code)?, &[]);
-    Ok(one(&reply).wrote(1))
-}
-
-fn custom_by<'a>(state: &'a State, kind: Kind, code: &str) -> Result<&'a Field, Refusal> {
-    state.custom_field(kind, code).ok_or_else(|| Refusal::not_found("Field"))
-}
-
-fn field_name(body: &Map<String, Value>) -> Result<Option<String>, Refusal> {
-    match body.get("field_name") {
-        None => Ok(None),
-        Some(Value::String(name)) if (1..=255).contains(&name.chars().count()) => {
-            Ok(Some(name.clone()))
-        }
-        Some(_) => Err(Refusal::not_a("field_name", "string")),
-    }
-}
-
-fn labels(options: &Value) -> Result<Vec<String>, Refusal> {
-    let items = options.as_array().filter(|items| (1..=MAX_OPTIONS).contains(&items.len()));
-    let labels = items.and_then(|items| {
-        items
-            .iter()
-            .map(|item| {
-                item.get("label")?.as_str().filter(|label| !label.is_empty()).map(Into::into)
-            })
-            .collect()
-    });
-    labels.ok_or_else(|| Refusal::invalid("options", "Invalid collection"))
-}
-
-fn adjust(state: &mut State, kind: Kind, code: &str, body: &Map<String, Value>) {
-    let Some(field) = state.field_mut(kind, code) else { return };
-    if let Some(name) = body.get("field_name").and_then(Value::as_str) {
-        name.clone_into(&mut field.name);
-    }
-    if let Some(text) = body.get("description") {
-        field.description = text.as_str().map(Into::into);
-    }
-    let parts = [
-        ("ui_visibility", &mut field.visibility),
-        ("important_fields", &mut field.important),
-        ("required_fields", &mut field.required),
-    ];
-    for (key, held) in parts {
-        for (name, value) in body.get(key).and_then(Value::as_object).into_iter().flatten() {
-            held[name] = value.clone();
-        }
-    }
-}
-
-/// `PATCH /api/v2/{kind}Fields/{code}`
-pub(super) fn change(state: &mut State, ctx: &Ctx) -> Outcome {
-    ctx.allow(&[])?;
-    ctx.admin(state)?;
-    let body = ctx.object()?;
-    custom(state, ctx)?;
-    let keys =
-        ["field_name", "ui_visibility", "important_fields", "required_fields", "description"];
-    if let Some(key) = body.keys().find(|key| !keys.contains(&key.as_str())) {
-        return Err(Refusal::invalid(key, &format!("Unknown key '{key}'")));
-    }
-    field_name(&body)?;
-    adjust(state, ctx.kind, ctx.arg(0), &body);
-    Ok(one(&state.field_json(found(state, ctx)?, &[])).wrote(1))
-}
-
-/// `DELETE /api/v2/{kind}Fields/{code}`
-pub(super) fn delete(state: &mut State, ctx: &Ctx) -> Outcome {
-    ctx.allow(&[])?;
-    ctx.admin(state)?;
-    let json = state.field_json(custom(state, ctx)?, &[]);
-    state.delete_field(ctx.kind, ctx.arg(0));
-    Ok(one(&json).wrote(1))
-}
-
-/// `POST /api/v2/{kind}Fields/{code}/options`
-pub(super) fn add_options(state: &mut State, ctx: &Ctx) -> Outcome {
-    ctx.allow(&[])?;
-    ctx.admin(state)?;
-    let labels = labels(&ctx.json()?)?;
-    let held = found(state, ctx)?
-        .options
-        .as_ref()
-        .ok_or_else(|| Refusal::new(400, "Field has no options"))?;
-    if held.len() + labels.len() > MAX_OPTIONS {
-        return Err(Refusal::invalid("options", "Too many options"));
-    }
-    let ids: Vec<_> =
-        labels.iter().filter_map(|label| state.add_option(ctx.kind, ctx.arg(0), label)).collect();
-    touched(state, ctx, &ids)
-}
-
-fn touched(state: &State, ctx: &Ctx, ids: &[i64]) -> Outcome {
-    let options = found(state, ctx)?.options.iter().flatten();
-    let data: Vec<_> =
-        options.filter(|choice| ids.iter().any(|id| choice.id == *id)).map(choice_json).collect();
-    Ok(one(&data.into()).wrote(1))
-}
-
-fn option_ids(state: &State, ctx: &Ctx, items: &Value) -> Result<Vec<i64>, Refusal> {
-    let ids: Option<Vec<i64>> =
-        items.as_array().filter(|items| !items.is_empty()).and_then(|items| {
-            items.iter().map(|item| item.get("id").and_then(Value::as_i64)).collect()
-        });
-    let ids = ids.ok_or_else(|| Refusal::invalid("options", "Invalid collection"))?;
-    let field = found(state, ctx)?;
-    if ids.iter().all(|id| field.has_option(*id)) {
-        Ok(ids)
-    } else {
-        Err(Refusal::not_found("Option"))
-    }
-}
-
-/// `PATCH /api/v2/{kind}Fields/{code}/options`: all or none.
-pub(super) fn change_options(state: &mut State, ctx: &Ctx) -> Outcome {
-    ctx.allow(&[])?;
-    ctx.admin(state)?;
-    let items = ctx.json()?;
-    let ids = option_ids(state, ctx, &items)?;
-    let labels = labels(&items)?;
-    for (id, label) in ids.iter().zip(&labels) {
-        state.rename_option(ctx.kind, ctx.arg(0), *id, label);
-    }
-    touched(state, ctx, &ids)
-}
-
-/// `DELETE /api/v2/{kind}Fields/{code}/options`: all or none.
-pub(super) fn delete_options(state: &mut State, ctx: &Ctx) -> Outcome {
-    ctx.allow(&[])?;
-    ctx.admin(state)?;
-    let ids = option_ids(state, ctx, &ctx.json()?)?;
-    let reply = touched(state, ctx, &ids)?;
-    for id in ids {
-        state.remove_option(ctx.kind, ctx.arg(0), id);
-    }
-    Ok(reply)
 }

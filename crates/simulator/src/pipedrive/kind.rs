@@ -100,6 +100,18 @@ impl Kind {
         if self == Self::Lead { Self::Deal } else { self }
     }
 
+    /// The field by which other records point to this kind.
+    pub(super) fn link(self) -> Option<&'static str> {
+        match self {
+            Self::Person => Some("person_id"),
+            Self::Organization => Some("org_id"),
+            Self::Deal => Some("deal_id"),
+            Self::Lead => Some("lead_id"),
+            Self::Product => Some("product_id"),
+            Self::Activity | Self::Pipeline | Self::Stage | Self::Note | Self::DealProduct => None,
+        }
+    }
+
     pub(super) fn has_custom_fields(self) -> bool {
         matches!(self, Self::Person | Self::Organization | Self::Deal | Self::Product | Self::Lead)
     }

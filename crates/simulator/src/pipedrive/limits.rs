@@ -73,6 +73,9 @@ impl Meter {
         let calls = window
             .map_or(0, |calls| calls.iter().filter(|time| **time > now - WINDOW).count() as u64);
         let daily = daily(settings);
+        if !settings.limits.on {
+            return Gauge { limit, remaining: limit, daily, daily_remaining: daily };
+        }
         Gauge {
             limit,
             remaining: limit.saturating_sub(calls),
@@ -95,12 +98,13 @@ impl Meter {
             self.used += cost;
             return Ok(());
         }
-        if let Some((count, last)) = self.refusals.get_mut(&caller.token) {
-            if caller.scopes.is_none() && *count >= settings.limits.patience && now - *last < BLOCK
-            {
-                *last = now;
-                return Err(blocked());
-            }
+        if let Some((count, last)) = self.refusals.get_mut(&caller.token)
+            && caller.scopes.is_none()
+            && *count >= settings.limits.patience
+            && now - *last < BLOCK
+        {
+            *last = now;
+            return Err(blocked());
         }
         let limit = burst(settings, Some(caller), is_search);
         let calls = self.calls.entry((caller.token.clone(), is_search)).or_default();
@@ -108,7 +112,7 @@ impl Meter {
             calls.pop_front();
         }
         let over_burst = calls.len() as u64 >= limit;
-        let over_budget = self.used + cost > daily(settings);
+        let over_budget = self.used >= daily(settings);
         if over_burst || over_budget {
             let refusals = self.refusals.entry(caller.token.clone()).or_default();
             *refusals = (refusals.0 + 1, now);

@@ -2,28 +2,41 @@
 //!
 //! One company per [`Pipedrive`]: records, field metadata, users, credentials, limits and webhooks behind
 //! one lock. It answers as the documentation says; where that is silent, [`Switches`] decide. Read
-//! `routes.rs` for what there is, `write.rs` for how records change, `list.rs` for how they are read, and
+//! `paths.rs` for what there is, `write.rs` for how records change, `list.rs` for how they are read, and
 //! `backdoor.rs` for what a test or a person in the web UI may do. Nothing here helps a client along.
 
+mod attached;
 mod auth;
 mod backdoor;
+mod deals;
+mod delivery;
 mod derive;
+mod dialect;
 mod entities;
+mod feeds;
 mod fields;
+mod fields_api;
 mod kind;
 mod limits;
 mod list;
+mod merge;
 mod page;
+mod paths;
+mod payload;
+mod query;
 mod refusal;
 mod render;
 mod routes;
 mod rules;
 mod schema;
+mod search;
 mod settings;
 mod small;
 mod state;
+mod subscriptions;
 mod table;
 mod time;
+mod v1;
 mod validate;
 mod values;
 mod webhooks;
@@ -48,6 +61,7 @@ pub use self::rules::Loss;
 pub use self::settings::{
     Absence, App, BadCursor, Company, Limits, Plan, Settings, Switches, ThrottleBody, UnknownLink,
 };
+pub use self::webhooks::WebhookWeather;
 
 /// A simulated Pipedrive company with its API and OAuth server.
 pub struct Pipedrive {

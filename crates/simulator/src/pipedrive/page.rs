@@ -99,11 +99,11 @@ pub(super) fn of_values(state: &State, ctx: &Ctx, rows: Vec<Value>) -> Outcome {
 }
 
 /// A v1 page by offset; `nested` puts the figures under `pagination`.
-pub(super) fn by_offset(
+pub(super) fn by_offset<T>(
     state: &State,
     ctx: &Ctx,
-    rows: Vec<Value>,
-) -> Result<(Vec<Value>, Value), Refusal> {
+    rows: Vec<T>,
+) -> Result<(Vec<T>, Value), Refusal> {
     let number = |key: &str, default: usize| match ctx.call.query(key) {
         None => Ok(default),
         Some(text) => {

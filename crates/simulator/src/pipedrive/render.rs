@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::{Map, Value, json};
 
 use super::kind::Kind;
-use super::list::Look;
+use super::query::Look;
 use super::routes::Ctx;
 use super::state::State;
 use super::table::{Record, Version};
@@ -124,24 +124,20 @@ impl State {
         for (code, value) in custom {
             let is_option = self
                 .custom_field(kind, code)
-                .is_some_and(|field| matches!(field.field_type.as_str(), "enum" | "set"));
-            *value = match value.take() {
-                Value::Array(ids) if is_option => {
-                    ids.iter().map(|id| self.option_json(kind, code, id)).collect()
-                }
-                Value::Number(id) if is_option => self.option_json(kind, code, &Value::Number(id)),
-                other => other,
+                .is_some_and(|field| matches!(field.value_type.as_str(), "enum" | "set"));
+            if !is_option || value.is_null() {
+                continue;
+            }
+            *value = match value.as_array() {
+                Some(ids) => ids.iter().map(|id| self.option_json(kind, code, id)).collect(),
+                None => self.option_json(kind, code, value),
             };
         }
     }
 
     /// A field that only `include_fields` brings.
     pub(super) fn optional(&self, kind: Kind, record: &Record, name: &str) -> Value {
-        let link = match kind {
-            Kind::Person => "person_id",
-            Kind::Organization => "org_id",
-            _ => "deal_id",
-        };
+        let link = kind.link().unwrap_or("deal_id");
         let of = |child: Kind, fits: &dyn Fn(&Version) -> bool| {
             let rows = self.table(child).rows().values().filter(|row| !row.version.deleted);
             Value::from(

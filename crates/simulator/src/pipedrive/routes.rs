@@ -1,6 +1,4 @@
-//! Paths, verbs, costs and scopes: one table.
-//!
-//! Source: Pipedrive OpenAPI v1 and v2, `x-token-cost` and security of each operation.
+//! Finds the handler of a call.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +8,10 @@ use super::kind::Kind;
 use super::refusal::Refusal;
 use super::state::{Actor, State};
 use super::table::Millis;
-use super::{entities, fields, list, small};
 use crate::host::{Call, Reply};
 
 pub(super) type Outcome = Result<Reply, Refusal>;
-type Handler = fn(&mut State, &Ctx) -> Outcome;
+pub(super) type Handler = fn(&mut State, &Ctx) -> Outcome;
 
 /// A call on its way to its handler.
 pub(super) struct Ctx<'a> {
@@ -53,10 +50,7 @@ impl Ctx<'_> {
     }
 
     pub(super) fn object(&self) -> Result<Map<String, Value>, Refusal> {
-        match self.json()? {
-            Value::Object(object) => Ok(object),
-            _ => Err(Refusal::not_a("body", "object")),
-        }
+        self.json()?.as_object().cloned().ok_or_else(|| Refusal::not_a("body", "object"))
     }
 
     pub(super) fn admin(&self, state: &State) -> Result<(), Refusal> {
@@ -96,6 +90,10 @@ impl Routes {
         routes.entities();
         routes.fields();
         routes.users();
+        routes.searches();
+        routes.attached();
+        routes.v1();
+        routes.v1_entities();
         routes
     }
 
@@ -126,8 +124,27 @@ impl Routes {
         self.add_at(version, method, path, kind, cost, scopes, run)
     }
 
+    /// Adds a route that is to be tried before those with `{}`.
     #[expect(clippy::too_many_arguments, reason = "the columns of the table")]
-    fn add_at(
+    pub(super) fn add_first(
+        &mut self,
+        version: u8,
+        method: &'static str,
+        path: &str,
+        kind: Kind,
+        cost: u64,
+        scopes: &[&str],
+        run: Handler,
+    ) -> &mut Route {
+        self.add_at(version, method, path, kind, cost, scopes, run);
+        let first = path.split('/').next().unwrap_or_default().to_owned();
+        let routes = self.0.entry((version, first)).or_default();
+        routes.rotate_right(1);
+        &mut routes[0]
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the columns of the table")]
+    pub(super) fn add_at(
         &mut self,
         version: u8,
         method: &'static str,
@@ -152,101 +169,6 @@ impl Routes {
         });
         let last = routes.len() - 1;
         &mut routes[last]
-    }
-
-    fn entities(&mut self) {
-        self.add(
-            2,
-            "GET deals/archived",
-            Kind::Deal,
-            20,
-            &["deals:read", "deals:full"],
-            list::archived,
-        );
-        for kind in Kind::V2 {
-            let (read, write) = scopes(kind);
-            let list_cost = if matches!(kind, Kind::Pipeline | Kind::Stage) { 5 } else { 10 };
-            let (all, one) = (kind.plural(), format!("{}/{{}}", kind.plural()));
-            self.add_at(2, "GET", all, kind, list_cost, read, list::list);
-            self.add_at(2, "POST", all, kind, 5, write, entities::create);
-            self.add_at(2, "GET", &one, kind, 1, read, entities::get);
-            self.add_at(2, "PATCH", &one, kind, 5, write, entities::change);
-            self.add_at(2, "DELETE", &one, kind, 3, write, entities::delete);
-        }
-    }
-
-    fn fields(&mut self) {
-        let scopes: [(Kind, &[&str], &[&str]); 4] = [
-            (
-                Kind::Deal,
-                &["deals:read", "deals:full", "deal-fields:full", "admin"],
-                &["deal-fields:full", "admin"],
-            ),
-            (
-                Kind::Person,
-                &["contacts:read", "contacts:full", "contact-fields:full", "admin"],
-                &["contact-fields:full", "admin"],
-            ),
-            (
-                Kind::Organization,
-                &["contacts:read", "contacts:full", "contact-fields:full", "admin"],
-                &["contact-fields:full", "admin"],
-            ),
-            (
-                Kind::Product,
-                &["products:read", "products:full", "product-fields:full", "admin"],
-                &["product-fields:full", "admin"],
-            ),
-        ];
-        for (kind, read, write) in scopes {
-            let all = format!("{}Fields", kind.singular());
-            let (one, options) = (format!("{all}/{{}}"), format!("{all}/{{}}/options"));
-            self.add_at(2, "GET", &all, kind, 10, read, fields::list);
-            self.add_at(2, "POST", &all, kind, 5, write, fields::create);
-            self.add_at(2, "GET", &one, kind, 1, read, fields::get);
-            self.add_at(2, "PATCH", &one, kind, 5, write, fields::change);
-            self.add_at(2, "DELETE", &one, kind, 3, write, fields::delete);
-            self.add_at(2, "POST", &options, kind, 5, write, fields::add_options);
-            self.add_at(2, "PATCH", &options, kind, 5, write, fields::change_options);
-            self.add_at(2, "DELETE", &options, kind, 3, write, fields::delete_options);
-        }
-        self.add(2, "GET activityFields", Kind::Activity, 10, &["admin"], fields::list);
-        self.add(2, "GET activityFields/{}", Kind::Activity, 1, &["admin"], fields::get);
-    }
-
-    fn users(&mut self) {
-        let read = &["users:read", "admin"];
-        self.add(1, "GET users", Kind::Person, 20, read, small::users);
-        self.add(1, "GET users/me", Kind::Person, 2, &["base", "users:read", "admin"], small::me);
-        self.add(1, "GET users/find", Kind::Person, 40, read, small::find_users);
-        self.add(1, "GET users/{}", Kind::Person, 2, read, small::user);
-        self.add(1, "GET currencies", Kind::Person, 20, &["base"], small::currencies);
-        self.add(
-            1,
-            "GET activityTypes",
-            Kind::Activity,
-            20,
-            &["activities:read", "activities:full", "admin"],
-            small::activity_types,
-        );
-    }
-}
-
-/// Scopes that read a kind, scopes that write it.
-pub(super) fn scopes(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
-    match kind {
-        Kind::Person | Kind::Organization | Kind::Note => {
-            (&["contacts:read", "contacts:full"], &["contacts:full"])
-        }
-        Kind::Deal => (&["deals:read", "deals:full"], &["deals:full"]),
-        Kind::DealProduct => (
-            &["products:read", "products:full", "deals:read", "deals:full"],
-            &["products:full", "deals:full"],
-        ),
-        Kind::Activity => (&["activities:read", "activities:full"], &["activities:full"]),
-        Kind::Product => (&["products:read", "products:full"], &["products:full"]),
-        Kind::Pipeline | Kind::Stage => (&["deals:read", "deals:full", "admin"], &["admin"]),
-        Kind::Lead => (&["leads:read", "leads:full"], &["leads:full"]),
     }
 }
 

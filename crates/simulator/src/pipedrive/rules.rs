@@ -1,13 +1,13 @@
 //! Server rules a test switches on: lost rights, silent truncation, refused options, automations, late rows.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
 use super::kind::Kind;
 use super::refusal::Refusal;
-use super::state::{Actor, State};
+use super::state::State;
 use super::table::Millis;
 use super::validate::Input;
 
@@ -41,10 +41,14 @@ pub(super) struct Rules {
     pub(super) lost: BTreeMap<Kind, Loss>,
     /// Longest text a field keeps, silently.
     pub(super) lengths: BTreeMap<(Kind, String), usize>,
+    /// Longest text a field takes without a refusal.
+    pub(super) caps: BTreeMap<(Kind, String), usize>,
+    /// Fields that must be set on create.
+    pub(super) required: BTreeSet<(Kind, String)>,
     /// Values a field refuses.
     pub(super) refused: Vec<(Kind, String, Value)>,
-    /// Kinds whose writes are refused as locked.
-    pub(super) locked: Vec<(Kind, i64)>,
+    /// Records that only the web UI can write.
+    pub(super) locked: BTreeSet<(Kind, i64)>,
     pub(super) automations: Vec<Automation>,
     due: VecDeque<(Millis, usize, Kind, i64)>,
     late: Option<LateRows>,
@@ -86,6 +90,18 @@ impl State {
             }
         }
         for ((_, field), length) in
+            self.rules.caps.iter().filter(|((capped, _), _)| *capped == kind)
+        {
+            let given =
+                input.body.get(field).or_else(|| input.custom.get(field)).and_then(Value::as_str);
+            if given.is_some_and(|text| text.chars().count() > *length) {
+                return Err(Refusal::invalid(
+                    field,
+                    &format!("The value is longer than {length} characters"),
+                ));
+            }
+        }
+        for ((_, field), length) in
             self.rules.lengths.iter().filter(|((limited, _), _)| *limited == kind)
         {
             for map in [&mut input.body, &mut input.custom] {
@@ -95,8 +111,26 @@ impl State {
         Ok(())
     }
 
+    /// Refuses a create that lacks a field made mandatory, through the web UI or the Fields API.
+    pub(super) fn demand(&self, kind: Kind, input: &Input) -> Result<(), Refusal> {
+        let by_metadata = self.fields_of(kind).iter().filter(|field| {
+            self.settings.switches.enforce_required && field.required["enabled"] == true
+        });
+        let by_rule = self.rules.required.iter().filter(|(demanding, _)| *demanding == kind);
+        let mut codes = by_metadata.map(|field| &field.code).chain(by_rule.map(|(_, code)| code));
+        let is_set = |code: &String| {
+            input
+                .body
+                .get(code)
+                .or_else(|| input.custom.get(code))
+                .is_some_and(|value| !value.is_null())
+        };
+        let missing = codes.find(|code| !is_set(code));
+        missing.map_or(Ok(()), |code| Err(Refusal::invalid(code, "Required field is missing")))
+    }
+
     /// Sets off the automations of a kind.
-    pub(super) fn after_write(&mut self, kind: Kind, id: i64, _by: &Actor, now: Millis) {
+    pub(super) fn after_write(&mut self, kind: Kind, id: i64, now: Millis) {
         if self.rules.running {
             return;
         }

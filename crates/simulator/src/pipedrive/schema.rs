@@ -361,22 +361,19 @@ fn empty(kind: Kind, column: &Column) -> Value {
 /// The field type that the Fields API names.
 pub(super) fn field_type(kind: Kind, column: &Column) -> &'static str {
     match (column.shape, column.key) {
-        (_, "label_ids") => "set",
+        (Ids | Uuids, _) => "set",
         (_, "status") => "status",
         (_, "stage_id") => "stage",
-        (_, "currency" | "origin" | "channel_id" | "origin_id") => "varchar",
+        (Text | Currency | LeadLink, _) => "varchar",
         (_, "picture_id") => "picture",
         (_, "billing_frequency") => "billing_frequency",
         (_, "value") if kind == Kind::Deal => "monetary",
         (_, "prices") => "price_list",
-        (Text | Currency | LeadLink, _) => "varchar",
         (Html, _) => "text",
-        (Int, _) => "int",
         (Number, _) => "double",
         (Bool | Flag, _) => "boolean",
         (Date | Stamp, _) => "date",
         (OfDay, _) => "time",
-        (Ids | Uuids, _) => "set",
         (Contacts, _) => {
             if column.key == "emails" {
                 "varchar"
@@ -394,7 +391,8 @@ pub(super) fn field_type(kind: Kind, column: &Column) -> &'static str {
         (Link(Kind::Deal), _) => "deal",
         (Link(Kind::Lead), _) => "lead",
         (
-            Link(
+            Int
+            | Link(
                 Kind::Activity
                 | Kind::Product
                 | Kind::Pipeline

@@ -246,6 +246,8 @@ pub struct Switches {
     pub own_activities_only: bool,
     /// Of two primary addresses the first wins instead of a refusal.
     pub first_primary_wins: bool,
+    /// `required_fields` of the Fields API bind API writes too.
+    pub enforce_required: bool,
     /// `/recents` leaves deleted rows out.
     pub recents_hide_deleted: bool,
     /// Creates answer 201 where the table says 200, and the other way round.
@@ -294,6 +296,7 @@ impl Default for Switches {
             webhook_plain_contacts: false,
             own_activities_only: false,
             first_primary_wins: false,
+            enforce_required: false,
             recents_hide_deleted: false,
             flip_created: false,
             delete_answers_gone: false,

@@ -1,5 +1,7 @@
 //! The small v1 resources: users, currencies, activity types; and what else stands on the company's shelf.
 
+#![expect(clippy::unnecessary_wraps, reason = "handlers share one signature")]
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
@@ -17,6 +19,8 @@ pub(super) struct Shelf {
     pub(super) currencies: Vec<Value>,
     pub(super) activity_types: Vec<Value>,
     pub(super) lead_labels: Vec<Value>,
+    /// Finished conversions by id.
+    pub(super) conversions: BTreeMap<String, Value>,
     /// Saved filters by id: conditions of equality.
     pub(super) filters: BTreeMap<i64, Vec<(&'static str, Value)>>,
 }
@@ -57,7 +61,7 @@ impl Shelf {
             currencies: currencies.collect(),
             activity_types: types.collect(),
             lead_labels: labels.collect(),
-            filters: BTreeMap::new(),
+            ..Self::default()
         }
     }
 
@@ -88,7 +92,7 @@ impl State {
     }
 }
 
-fn reply(state: &State, data: Value) -> Reply {
+fn reply(state: &State, data: &Value) -> Reply {
     let company = state.settings.company.id;
     Reply::json(
         200,
@@ -96,14 +100,14 @@ fn reply(state: &State, data: Value) -> Reply {
     )
 }
 
-fn plain(data: Value) -> Reply {
+fn plain(data: &Value) -> Reply {
     Reply::json(200, &json!({ "success": true, "data": data }))
 }
 
 /// `GET /v1/users`: all, with the deactivated ones.
 pub(super) fn users(state: &mut State, ctx: &Ctx) -> Outcome {
     let rows = state.users.values().map(|user| state.user_json(user, ctx.by.user, ctx.now));
-    Ok(reply(state, rows.collect()))
+    Ok(reply(state, &rows.collect()))
 }
 
 /// `GET /v1/users/me`
@@ -118,14 +122,14 @@ pub(super) fn me(state: &mut State, ctx: &Ctx) -> Outcome {
     data["company_country"] = "EE".into();
     data["company_industry"] = "Software".into();
     data["language"] = json!({ "language_code": "en", "country_code": "US" });
-    Ok(plain(data))
+    Ok(plain(&data))
 }
 
 /// `GET /v1/users/{id}`
 pub(super) fn user(state: &mut State, ctx: &Ctx) -> Outcome {
     let user = ctx.arg(0).parse().ok().and_then(|id| state.user(id));
     let user = user.ok_or_else(|| Refusal::new(404, "User not found or not accessible."))?;
-    Ok(reply(state, state.user_json(user, ctx.by.user, ctx.now)))
+    Ok(reply(state, &state.user_json(user, ctx.by.user, ctx.now)))
 }
 
 /// `GET /v1/users/find?term=&search_by_email=0|1`
@@ -147,7 +151,7 @@ pub(super) fn find_users(state: &mut State, ctx: &Ctx) -> Outcome {
     };
     let rows =
         state.users.values().filter(hit).map(|user| state.user_json(user, ctx.by.user, ctx.now));
-    Ok(plain(rows.collect()))
+    Ok(plain(&rows.collect()))
 }
 
 /// `GET /v1/currencies?term=`
@@ -158,10 +162,10 @@ pub(super) fn currencies(state: &mut State, ctx: &Ctx) -> Outcome {
             .iter()
             .any(|key| row[*key].as_str().unwrap_or_default().to_lowercase().contains(&term))
     };
-    Ok(plain(state.shelf.currencies.iter().filter(hit).cloned().collect()))
+    Ok(plain(&state.shelf.currencies.iter().filter(hit).cloned().collect()))
 }
 
 /// `GET /v1/activityTypes`
 pub(super) fn activity_types(state: &mut State, _: &Ctx) -> Outcome {
-    Ok(plain(state.shelf.activity_types.clone().into()))
+    Ok(plain(&state.shelf.activity_types.clone().into()))
 }

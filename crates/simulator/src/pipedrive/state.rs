@@ -239,14 +239,24 @@ impl State {
             || (level != 1 && (!groups || same_group))
     }
 
+    /// Active users who see a record as it is.
+    pub(super) fn permitted(&self, kind: Kind, record: &Record) -> Vec<i64> {
+        let active = self.users.values().filter(|user| user.active).map(|user| user.id);
+        active.filter(|user| self.sees(*user, kind, record, &record.version)).collect()
+    }
+
     /// Lets time pass: purges what was deleted 30 days ago, runs what rules have scheduled.
     pub(super) fn sweep(&mut self, now: Millis) {
+        let mut gone: BTreeMap<Kind, BTreeSet<i64>> = BTreeMap::new();
         while let Some((deleted, kind, id)) = self.graveyard.first().copied() {
             if deleted + RETENTION > now {
                 break;
             }
             self.graveyard.pop_first();
-            self.purge(kind, id);
+            gone.entry(kind).or_default().insert(id);
+        }
+        for (kind, ids) in gone {
+            self.purge(kind, &ids);
         }
         self.run_due_rules(now);
     }

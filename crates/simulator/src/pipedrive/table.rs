@@ -105,6 +105,11 @@ impl Table {
         self.last_id
     }
 
+    /// The id that the next record will have.
+    pub(super) fn upcoming_id(&self) -> i64 {
+        self.last_id + 1
+    }
+
     pub(super) fn get(&self, id: i64) -> Option<&Record> {
         self.rows.get(&id)
     }

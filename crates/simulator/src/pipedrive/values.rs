@@ -41,7 +41,7 @@ pub(super) fn check(
             &format!("Expected '{expected}' as value for {entity} custom field '{}'", field.code),
         )
     };
-    let checked = match field.field_type.as_str() {
+    let checked = match field.value_type.as_str() {
         "varchar" | "varchar_auto" | "phone" => text(value, 255).ok_or_else(|| wrong("string"))?,
         "text" => text(value, 65_535).ok_or_else(|| wrong("string"))?,
         "double" => value.is_number().then(|| value.clone()).ok_or_else(|| wrong("number"))?,
@@ -178,7 +178,7 @@ pub(super) fn address(value: &Value, formatted: bool) -> Option<Value> {
 pub(super) fn flat(field: &Field, value: &Value) -> Vec<(String, Value)> {
     let own = |value: Value| (field.code.clone(), value);
     let with = |suffix: &str, value: &Value| (format!("{}_{suffix}", field.code), value.clone());
-    match field.field_type.as_str() {
+    match field.value_type.as_str() {
         "monetary" => vec![own(value["value"].clone()), with("currency", &value["currency"])],
         "daterange" => vec![own(value["value"].clone()), with("until", &value["until"])],
         "time" => vec![own(value["value"].clone()), with("timezone_id", &value["timezone_id"])],
@@ -206,7 +206,7 @@ pub(super) fn joined(ids: &[Value]) -> String {
 
 /// The value as a webhook of version 2 has it.
 pub(super) fn in_webhook(field: &Field, value: &Value) -> Value {
-    let kind = field.field_type.as_str();
+    let kind = field.value_type.as_str();
     match (kind, value) {
         (_, Value::Null) => Value::Null,
         ("enum" | "user" | "org" | "people", id) => json!({ "type": kind, "id": id }),

@@ -1,5 +1,7 @@
 //! Creates, changes and deletes records: one way in for the API, the web UI and the rules.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
 use super::kind::Kind;
@@ -21,12 +23,13 @@ impl State {
     ) -> Result<i64, Refusal> {
         let mut input = self.validate(kind, Mode::Create, given, by)?;
         self.bend(kind, &mut input)?;
+        self.demand(kind, &input)?;
         let mut body = blank(kind, self.settings.company.contact_sync);
         self.derive_new(kind, &mut body, &input, by, now)?;
         let mut custom = input.custom;
         custom.retain(|_, value| !value.is_null());
         let id = self.insert(kind, body, custom, by, now);
-        self.after_write(kind, id, by, now);
+        self.after_write(kind, id, now);
         Ok(id)
     }
 
@@ -54,7 +57,7 @@ impl State {
             }
         }
         if self.commit(kind, id, body, custom, by, now) {
-            self.after_write(kind, id, by, now);
+            self.after_write(kind, id, now);
         }
         Ok(())
     }
@@ -202,28 +205,22 @@ impl State {
         true
     }
 
-    /// Forgets a record for good and clears the links to it.
-    pub(super) fn purge(&mut self, kind: Kind, id: i64) {
-        self.table_mut(kind).purge(id);
-        self.changes.remove(&(kind, id));
-        self.leads.retain(|_, held| kind != Kind::Lead || *held != id);
-        self.unlink(kind, &[id].into());
+    /// Forgets records for good and clears the links to them.
+    pub(super) fn purge(&mut self, kind: Kind, gone: &BTreeSet<i64>) {
+        for id in gone {
+            if let Some(lead) = self.record(kind, *id).filter(|_| kind == Kind::Lead) {
+                let uuid = lead.version.text("id").to_owned();
+                self.leads.remove(&uuid);
+            }
+            self.table_mut(kind).purge(*id);
+            self.changes.remove(&(kind, *id));
+        }
+        self.unlink(kind, gone);
     }
 
     /// Reads null where a record pointed to a parent that is gone; no update time moves.
-    pub(super) fn unlink(&mut self, parent: Kind, gone: &std::collections::BTreeSet<i64>) {
-        let key = match parent {
-            Kind::Person => "person_id",
-            Kind::Organization => "org_id",
-            Kind::Deal => "deal_id",
-            Kind::Product => "product_id",
-            Kind::Activity
-            | Kind::Pipeline
-            | Kind::Stage
-            | Kind::Note
-            | Kind::Lead
-            | Kind::DealProduct => return,
-        };
+    pub(super) fn unlink(&mut self, parent: Kind, gone: &BTreeSet<i64>) {
+        let Some(key) = parent.link().filter(|_| parent != Kind::Lead) else { return };
         for child in Kind::ALL {
             let key = if child == Kind::Lead && key == "org_id" { "organization_id" } else { key };
             let points =
@@ -253,7 +250,7 @@ impl State {
         let pairs =
             [(&before.body, &record.version.body), (&before.custom, &record.version.custom)];
         for (old, new) in pairs {
-            let keys: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+            let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             for key in keys
                 .into_iter()
                 .filter(|key| *key != "update_time" && old.get(*key) != new.get(*key))
@@ -276,10 +273,10 @@ impl State {
         let Some(record) = self.table(kind).get(id) else { return };
         let mut words = Vec::new();
         for (code, value) in &record.version.custom {
-            match value {
-                Value::String(text) => words.push((code.clone(), text.to_lowercase())),
-                Value::Number(number) => words.push((code.clone(), number.to_string())),
-                _ => {}
+            if let Some(text) = value.as_str() {
+                words.push((code.clone(), text.to_lowercase()));
+            } else if value.is_number() {
+                words.push((code.clone(), value.to_string()));
             }
         }
         for key in ["emails", "phones"] {

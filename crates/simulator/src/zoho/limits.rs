@@ -35,8 +35,7 @@ impl Ledger {
     /// Takes `cost` credits; gives what is left once half of the day's credits is used.
     pub(super) fn charge(&mut self, now: i64, cost: u64) -> Result<Option<u64>, Refusal> {
         let Limits::Credits(allowance) = self.limits else { return Ok(None) };
-        while let Some(&(at, spent)) = self.charges.front().filter(|(at, _)| *at <= now - DAY) {
-            debug_assert!(at <= now);
+        while let Some(&(_, spent)) = self.charges.front().filter(|(at, _)| *at <= now - DAY) {
             self.charges.pop_front();
             self.used -= spent;
         }
@@ -60,7 +59,6 @@ pub(super) fn price(method: &str, segments: &[&str], cvid: bool, body: Option<&V
         body.and_then(|body| body.get(key)).and_then(Value::as_array).map_or(1, Vec::len) as u64
     };
     match (method, segments) {
-        ("GET", [_, "deleted"]) => 2,
         ("GET", [_]) if cvid => 3,
         ("POST", ["coql"]) => coql_price(body),
         (_, [_, .., "actions", "convert"]) => 5,

@@ -6,15 +6,23 @@
 //! writing), then the calls: `lists.rs`, `rows.rs`, `metadata.rs`, `oauth.rs`. Nothing here knows a client.
 
 mod accept;
+mod actions;
 mod automation;
+mod channels;
+mod columns;
 mod coql;
+mod criteria;
 mod defaults;
+mod derived;
+mod fields;
 mod limits;
 mod lists;
 mod metadata;
 mod oauth;
+mod organisation;
 mod pages;
 mod people;
+mod post;
 mod refusal;
 mod related;
 mod render;
@@ -22,10 +30,12 @@ mod request;
 mod router;
 mod rows;
 mod schema;
+mod search;
 mod settings;
 mod state;
 mod table;
 mod times;
+mod transform;
 mod watch;
 mod write;
 
@@ -38,6 +48,8 @@ pub use limits::Limits;
 pub use people::RecordId;
 pub use schema::{Access, External, Field, FieldType, PickOption};
 pub use settings::{Client, Edition, Org, Settings, Switches, User};
+pub use transform::Converted;
+pub use watch::{Carriage, Delivery};
 
 use crate::clock::Clock;
 use crate::fault::Faults;
@@ -51,6 +63,8 @@ pub struct Zoho {
     faults: Faults,
     traffic: Traffic,
     state: Mutex<State>,
+    /// Rung when notifications are waiting.
+    mail: tokio::sync::Notify,
 }
 
 impl Zoho {
@@ -60,17 +74,31 @@ impl Zoho {
             faults: Faults::default(),
             traffic: Traffic::default(),
             state: Mutex::new(State::new(settings)),
+            mail: tokio::sync::Notify::new(),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Works on the state; workflows that are due run before and after, notifications go out.
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.state();
+        state.run_automations();
+        let done = work(&mut state);
+        state.run_automations();
+        state.notify();
+        if state.watches.waiting() > 0 {
+            self.mail.notify_one();
+        }
+        done
+    }
 }
 
 impl Service for Zoho {
     fn answer(&self, call: &Call) -> Reply {
-        router::answer(&mut self.state(), call)
+        self.with(|state| router::answer(state, call))
     }
 
     fn now(&self) -> DateTime<Utc> {

@@ -268,11 +268,13 @@ impl Access {
             Right::Delete => matches!(operation, "ALL" | "DELETE"),
         };
         let covers = |scope: &str| match scope.trim().split('.').collect::<Vec<_>>()[..] {
-            ["ZohoCRM", held, operation] => held == group && fits(operation),
-            ["ZohoCRM", held, name, operation] => held == group && name == part && fits(operation),
+            ["ZohoCRM", named, operation] => named == group && fits(operation),
+            ["ZohoCRM", named, name, operation] => {
+                named == group && name == part && fits(operation)
+            }
             _ => false,
         };
-        self.hold(self.scopes.split(',').any(covers))
+        held(self.scopes.split(',').any(covers))
     }
 
     /// Checks for `ZohoSearch.securesearch.READ`.
@@ -280,14 +282,14 @@ impl Access {
         let covers = |scope: &str| {
             matches!(scope.trim(), "ZohoSearch.securesearch.READ" | "ZohoSearch.securesearch.ALL")
         };
-        self.hold(self.scopes.split(',').any(covers))
+        held(self.scopes.split(',').any(covers))
     }
+}
 
-    fn hold(&self, held: bool) -> Result<(), Refusal> {
-        if held {
-            Ok(())
-        } else {
-            Err(Refusal::new(401, "OAUTH_SCOPE_MISMATCH", "Unauthorized", json!({})))
-        }
+fn held(covered: bool) -> Result<(), Refusal> {
+    if covered {
+        Ok(())
+    } else {
+        Err(Refusal::new(401, "OAUTH_SCOPE_MISMATCH", "Unauthorized", json!({})))
     }
 }

@@ -7,7 +7,7 @@ use super::schema::{Access, Field};
 use super::state::State;
 use super::table::Row;
 use super::write::Actor;
-use super::{Automation, Limits, Switches, User, Zoho};
+use super::{Automation, Converted, Limits, Switches, User, Zoho};
 
 /// A record's id on Zoho's side, as in JSON but a number.
 pub type RecordId = u64;
@@ -57,6 +57,41 @@ impl Zoho {
     pub fn purge(&self, module: &str, id: RecordId) -> bool {
         self.with(|state| {
             state.modules.get_mut(module).is_some_and(|module| module.table.empty_grave(id))
+        })
+    }
+
+    /// Merges `child` into `master` as a person does: the child goes, its empty-handed master takes `fields`.
+    ///
+    /// # Panics
+    /// When Zoho refuses the merge.
+    pub fn merge(&self, module: &str, master: RecordId, child: RecordId, fields: &[&str]) {
+        let fields: Vec<String> = fields.iter().map(|&field| field.to_owned()).collect();
+        self.with(|state| {
+            let actor = state.someone();
+            accepted(state.merge(module, master, child, &fields, actor));
+        });
+    }
+
+    /// Converts a lead as a person does; `deal` holds the values of a new deal.
+    ///
+    /// # Panics
+    /// When Zoho refuses the conversion.
+    pub fn convert_lead(&self, lead: RecordId, deal: Option<Value>) -> Converted {
+        let wishes = deal.map(|deal| ("Deals".to_owned(), deal)).into_iter().collect();
+        self.with(|state| {
+            let actor = state.someone();
+            accepted(state.convert(lead, &wishes, actor))
+        })
+    }
+
+    /// Copies a record as a person does; unique values stay behind.
+    ///
+    /// # Panics
+    /// When Zoho refuses the copy.
+    pub fn clone_record(&self, module: &str, id: RecordId) -> RecordId {
+        self.with(|state| {
+            let actor = state.someone();
+            accepted(state.clone_row(module, id, actor))
         })
     }
 
@@ -288,15 +323,6 @@ impl Zoho {
                 module.table.touch(id, |row| row.locked = locked);
             }
         });
-    }
-
-    /// Works on the state and lets due workflows run before and after.
-    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        let mut state = self.state();
-        state.run_automations();
-        let done = work(&mut state);
-        state.run_automations();
-        done
     }
 }
 

@@ -4,6 +4,7 @@ use super::lists::{page, seen};
 use super::pages::{Selection, Sort};
 use super::refusal::{Answer, Refusal};
 use super::request::Request;
+use super::rows;
 use super::schema::Module;
 use super::state::State;
 
@@ -51,4 +52,37 @@ pub(super) fn list(
     let sort = request.call.query("sort_by").and_then(Sort::parse).unwrap_or(Sort::Id);
     let selection = Selection { sort, ascending, since, converted: None, ids: Some(ids) };
     page(state, request, target, &table, &selection, &fields)
+}
+
+/// `POST`, `PUT`, `DELETE` under `/{module}/{id}/Notes`.
+pub(super) fn write_notes(
+    state: &mut State,
+    request: &mut Request<'_>,
+    module: &str,
+    id: &str,
+    note: Option<&str>,
+) -> Answer {
+    let parent = state.module(module, 0)?;
+    let found =
+        request.record(parent, &parent.table, id, 1)?.filter(|id| parent.table.get(*id).is_some());
+    let found = found
+        .ok_or_else(|| Refusal::invalid_id(serde_json::json!({ "resource_path_index": 1 })))?;
+    let reference =
+        serde_json::json!({ "id": found.to_string(), "module": { "api_name": parent.api_name } });
+    match request.call.method.as_str() {
+        "POST" if note.is_none() => {
+            let rows = request
+                .body
+                .as_mut()
+                .and_then(|body| body.get_mut("data"))
+                .and_then(|data| data.as_array_mut());
+            for row in rows.into_iter().flatten().filter_map(|row| row.as_object_mut()) {
+                row.insert("Parent_Id".into(), reference.clone());
+            }
+            rows::insert(state, request, "Notes")
+        }
+        "PUT" => rows::update(state, request, "Notes", note),
+        "DELETE" => rows::delete(state, request, "Notes", note),
+        _ => Err(Refusal::wrong_verb()),
+    }
 }

@@ -47,38 +47,14 @@ impl Renderer<'_> {
         if let Some(related) = row.fields.get("$se_module") {
             shown.insert("$se_module".into(), related.clone());
         }
-        if let Value::Object(attributes) = self.attributes(row) {
+        if let Value::Object(attributes) = attributes(row) {
             shown.extend(attributes);
         }
         shown.into()
     }
 
-    fn shows(&self, field: &Field) -> bool {
+    pub(super) fn shows(&self, field: &Field) -> bool {
         self.depth == Depth::Single || !field.kind.only_in_single()
-    }
-
-    fn attributes(&self, row: &Row) -> Value {
-        json!({
-            "$currency_symbol": "€",
-            "$field_states": null,
-            "$sharing_permission": "full_access",
-            "$process_flow": false,
-            "$locked_for_me": row.locked,
-            "$approval": { "delegate": false, "approve": false, "reject": false, "resubmit": false },
-            "$approval_state": "approved",
-            "$wizard_connection_path": null,
-            "$editable": !row.locked,
-            "$zia_owner_assignment": "owner_recommendation_unavailable",
-            "$review_process": { "approve": false, "reject": false, "resubmit": false },
-            "$review": null,
-            "$zia_visions": null,
-            "$orchestration": null,
-            "$pathfinder": null,
-            "$in_merge": false,
-            "$state": "save",
-            "$canvas_id": null,
-            "$has_more": {},
-        })
     }
 
     pub(super) fn value(&self, field: &Field, row: &Row) -> Value {
@@ -148,6 +124,31 @@ impl Renderer<'_> {
         }
         shown
     }
+}
+
+/// The `$` keys of a single record.
+fn attributes(row: &Row) -> Value {
+    json!({
+        "$currency_symbol": "€",
+        "$field_states": null,
+        "$sharing_permission": "full_access",
+        "$process_flow": false,
+        "$locked_for_me": row.locked,
+        "$approval": { "delegate": false, "approve": false, "reject": false, "resubmit": false },
+        "$approval_state": "approved",
+        "$wizard_connection_path": null,
+        "$editable": !row.locked,
+        "$zia_owner_assignment": "owner_recommendation_unavailable",
+        "$review_process": { "approve": false, "reject": false, "resubmit": false },
+        "$review": null,
+        "$zia_visions": null,
+        "$orchestration": null,
+        "$pathfinder": null,
+        "$in_merge": false,
+        "$state": "save",
+        "$canvas_id": null,
+        "$has_more": {},
+    })
 }
 
 /// How a field without a value looks.

@@ -2,15 +2,18 @@
 
 use serde_json::{Value, json};
 
+use super::actions::Fate;
 use super::refusal::{Answer, Refusal};
 use super::request::Request;
 use super::state::State;
 use super::times::ZoneClock;
-use super::{limits, lists, metadata, related, rows};
+use super::transform::Tagging;
+use super::{
+    actions, channels, coql, fields, limits, lists, metadata, organisation, related, rows, search,
+};
 use crate::host::{Call, Reply};
 
 pub(super) fn answer(state: &mut State, call: &Call) -> Reply {
-    state.run_automations();
     let segments = call.segments();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let reply = match segments[..] {
@@ -21,8 +24,7 @@ pub(super) fn answer(state: &mut State, call: &Call) -> Reply {
         }
         _ => Err(Refusal::wrong_url()),
     };
-    state.run_automations();
-    reply.unwrap_or_else(|refusal| refused(&refusal))
+    reply.unwrap_or_else(|refusal| refused(state, &refusal))
 }
 
 fn oauth(state: &mut State, call: &Call) -> Answer {
@@ -37,34 +39,45 @@ fn is_version(segment: &str) -> bool {
     matches!(segment, "v2" | "v2.1" | "v3" | "v4" | "v5" | "v6" | "v7" | "v8")
 }
 
-/// A failed precondition is answered as a row.
-fn refused(refusal: &Refusal) -> Reply {
-    if refusal.status == 412 {
-        return Reply::json(412, &json!({ "data": [refusal.object()] }));
+/// A failed precondition is answered as a row; two codes of authorization vary by switch.
+fn refused(state: &State, refusal: &Refusal) -> Reply {
+    match refusal.code {
+        "ALREADY_MODIFIED" => Reply::json(412, &json!({ "data": [refusal.object()] })),
+        "OAUTH_SCOPE_MISMATCH" => {
+            Reply::json(state.switches.scope_mismatch_status, &refusal.object())
+        }
+        "INVALID_TOKEN" if state.switches.invalid_token_is_failure => {
+            Refusal::new(401, "AUTHENTICATION_FAILURE", "Authentication failed", json!({})).reply()
+        }
+        _ => refusal.reply(),
     }
-    refusal.reply()
 }
 
 fn crm(state: &mut State, call: &Call, rest: &[&str]) -> Answer {
     let now = state.now();
     let access = state.tokens.caller(call, now)?;
     let body: Option<Value> = serde_json::from_slice(&call.body).ok();
-    let cost = limits::price(&call.method, rest, call.query("cvid").is_some(), body.as_ref());
+    let cost = match rest {
+        [_, "deleted"] => state.switches.deleted_feed_credits,
+        _ => limits::price(&call.method, rest, call.query("cvid").is_some(), body.as_ref()),
+    };
     let left = state.ledger.charge(now, cost)?;
     let zone = ZoneClock::new(state.zone(access.user));
-    let request = Request { call, access, zone, body };
-    let reply =
-        route(state, &request, rest).unwrap_or_else(|refusal| refused(&refusal)).charged(cost);
+    let mut request = Request { call, access, zone, body };
+    let outcome = route(state, &mut request, rest);
+    let reply = outcome.unwrap_or_else(|refusal| refused(state, &refusal)).charged(cost);
     Ok(match left {
         Some(left) => reply.header("x-api-credits-remaining", left.to_string()),
         None => reply,
     })
 }
 
-fn route(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
+fn route(state: &mut State, request: &mut Request<'_>, rest: &[&str]) -> Answer {
     let method = request.call.method.as_str();
     match *rest {
-        ["org", ..] | ["users", ..] | ["settings", ..] => settings(state, request, rest),
+        ["org" | "users" | "settings", ..] => settings(state, request, rest),
+        ["actions", "watch"] => channels::watch(state, request),
+        ["coql"] => only(method, "POST", || coql::run(state, request)),
         [module] => match method {
             "GET" => lists::list(state, request, module),
             "POST" => rows::insert(state, request, module),
@@ -72,6 +85,10 @@ fn route(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
             "DELETE" => rows::delete(state, request, module, None),
             _ => Err(Refusal::wrong_verb()),
         },
+        [module, "search"] => only(method, "GET", || search::search(state, request, module)),
+        [module, "actions", "count"] => {
+            only(method, "GET", || search::count(state, request, module))
+        }
         [module, "deleted"] => only(method, "GET", || lists::deleted(state, request, module)),
         [module, "upsert"] => only(method, "POST", || rows::upsert(state, request, module)),
         [module, id] => match method {
@@ -80,6 +97,34 @@ fn route(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
             "DELETE" => rows::delete(state, request, module, Some(id)),
             _ => Err(Refusal::wrong_verb()),
         },
+        ["Leads", id, "actions", "convert"] => {
+            only(method, "POST", || actions::convert(state, request, id))
+        }
+        [module, "actions", "fetch_full_data"] => {
+            only(method, "GET", || actions::full_data(state, request, module, None))
+        }
+        [module, "actions", action] => {
+            only(method, "POST", || tagged(state, request, module, None, action))
+        }
+        [module, id, "actions", "merge"] => {
+            only(method, "POST", || actions::merge(state, request, module, id))
+        }
+        [module, id, "actions", "clone"] => {
+            only(method, "POST", || actions::clone(state, request, module, id))
+        }
+        [module, id, "actions", "fetch_full_data"] => {
+            only(method, "GET", || actions::full_data(state, request, module, Some(id)))
+        }
+        [module, id, "actions", action] => {
+            only(method, "POST", || tagged(state, request, module, Some(id), action))
+        }
+        [module, id, "__timeline"] => {
+            only(method, "GET", || actions::timeline(state, request, module, id))
+        }
+        [module, id, "Notes"] if method != "GET" => {
+            related::write_notes(state, request, module, id, None)
+        }
+        [module, id, "Notes", note] => related::write_notes(state, request, module, id, Some(note)),
         [module, id, list] => {
             only(method, "GET", || related::list(state, request, module, id, list))
         }
@@ -87,23 +132,53 @@ fn route(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
     }
 }
 
+fn tagged(
+    state: &mut State,
+    request: &Request<'_>,
+    module: &str,
+    id: Option<&str>,
+    action: &str,
+) -> Answer {
+    match action {
+        "add_tags" => actions::tags(state, request, module, id, Tagging::Add),
+        "remove_tags" => actions::tags(state, request, module, id, Tagging::Remove),
+        _ => Err(Refusal::wrong_url()),
+    }
+}
+
 fn settings(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
     let method = request.call.method.as_str();
     match *rest {
-        ["org"] => only(method, "GET", || metadata::org(state, request)),
-        ["org", "currencies"] => only(method, "GET", || metadata::currencies(state, request)),
-        ["users"] => only(method, "GET", || metadata::users(state, request, None)),
-        ["users", id] => only(method, "GET", || metadata::users(state, request, Some(id))),
+        ["org"] => only(method, "GET", || organisation::org(state, request)),
+        ["org", "currencies"] => only(method, "GET", || organisation::currencies(state, request)),
+        ["users"] => only(method, "GET", || organisation::users(state, request, None)),
+        ["users", id] => only(method, "GET", || organisation::users(state, request, Some(id))),
         ["settings", "modules"] => only(method, "GET", || metadata::modules(state, request, None)),
         ["settings", "modules", name] => {
             only(method, "GET", || metadata::modules(state, request, Some(name)))
         }
-        ["settings", "fields"] if method == "POST" => metadata::create_fields(state, request),
-        ["settings", "fields"] => only(method, "GET", || metadata::fields(state, request, None)),
+        ["settings", "fields"] if method == "POST" => fields::create_fields(state, request),
+        ["settings", "fields"] => only(method, "GET", || fields::fields(state, request, None)),
         ["settings", "fields", id] => {
-            only(method, "GET", || metadata::fields(state, request, Some(id)))
+            only(method, "GET", || fields::fields(state, request, Some(id)))
         }
         ["settings", "layouts"] => only(method, "GET", || metadata::layouts(state, request)),
+        ["settings", "recycle_bin"] if method == "DELETE" => {
+            actions::empty_bin(state, request, None, Fate::Purge)
+        }
+        ["settings", "recycle_bin"] => only(method, "GET", || actions::bin(state, request)),
+        ["settings", "recycle_bin", "actions", "restore"] => {
+            only(method, "POST", || actions::empty_bin(state, request, None, Fate::Restore))
+        }
+        ["settings", "recycle_bin", id, "actions", "restore"] => {
+            only(method, "POST", || actions::empty_bin(state, request, Some(id), Fate::Restore))
+        }
+        ["settings", "recycle_bin", id] => {
+            only(method, "DELETE", || actions::empty_bin(state, request, Some(id), Fate::Purge))
+        }
+        ["settings", "roles"] => only(method, "GET", || organisation::roles(state, request)),
+        ["settings", "profiles"] => only(method, "GET", || organisation::profiles(state, request)),
+        ["settings", "tags"] => only(method, "GET", || organisation::tags(state, request)),
         ["settings", "pipeline"] => only(method, "GET", || metadata::pipeline(state, request)),
         ["settings", "related_lists"] => {
             only(method, "GET", || metadata::related_lists(state, request))

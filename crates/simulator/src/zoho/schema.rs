@@ -130,21 +130,25 @@ impl FieldType {
     pub(super) fn default_length(self) -> usize {
         match self {
             Self::Text | Self::Layout | Self::Subform => 255,
-            Self::SmallText => 2_000,
+            Self::SmallText | Self::MultiPicklist | Self::Tag => 2_000,
             Self::LargeText | Self::Json => 32_000,
             Self::RichText => 50_000,
             Self::Email => 100,
             Self::Phone => 30,
             Self::Website => 450,
-            Self::Picklist | Self::Owner | Self::User | Self::Lookup | Self::MultiModule => 120,
-            Self::MultiPicklist | Self::Tag => 2_000,
-            Self::Boolean => 5,
+            Self::Picklist
+            | Self::Owner
+            | Self::User
+            | Self::Lookup
+            | Self::MultiModule
+            | Self::DateTime
+            | Self::Autonumber
+            | Self::Formula => 120,
+            Self::Boolean | Self::Percent => 5,
             Self::Integer => 9,
             Self::Bigint => 18,
             Self::Double | Self::Currency => 16,
-            Self::Percent => 5,
             Self::Date => 20,
-            Self::DateTime | Self::Autonumber | Self::Formula => 120,
         }
     }
 
@@ -171,6 +175,7 @@ pub enum External {
 
 /// A field of a module. Build one with [`Field::new`] and the `with_` functions.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of the metadata, each a fact of its own")]
 pub struct Field {
     pub api_name: String,
     pub label: String,
@@ -261,7 +266,8 @@ impl Field {
 pub(super) struct Module {
     pub(super) id: u64,
     pub(super) api_name: String,
-    pub(super) module_name: String,
+    /// Internal name, as in web links: `Meetings` for Events.
+    pub(super) tab: String,
     pub(super) singular: String,
     pub(super) plural: String,
     pub(super) custom: bool,
@@ -305,7 +311,7 @@ impl Module {
     pub(super) fn new(
         id: u64,
         api_name: &str,
-        module_name: &str,
+        tab: &str,
         name_field: &str,
         fields: Vec<Field>,
     ) -> Self {
@@ -313,7 +319,7 @@ impl Module {
         let mut module = Self {
             id,
             api_name: api_name.into(),
-            module_name: module_name.into(),
+            tab: tab.into(),
             singular: plural.strip_suffix('s').unwrap_or(&plural).to_owned(),
             plural,
             custom: false,

@@ -190,8 +190,18 @@ pub struct Switches {
     pub stage_sets_probability: bool,
     /// The deleted feed ends after 2,000 rows.
     pub deleted_feed_ends: bool,
+    /// Page tokens count rows, so that rows shift between pages, rather than go on after the last row shown.
+    pub tokens_count_rows: bool,
     /// Currencies can be listed.
     pub currencies_enabled: bool,
+    /// Status of `OAUTH_SCOPE_MISMATCH`: 401, some report 403.
+    pub scope_mismatch_status: u16,
+    /// Dead access tokens are answered with `AUTHENTICATION_FAILURE`, rather than `INVALID_TOKEN`.
+    pub invalid_token_is_failure: bool,
+    /// Credits of a call for deleted records: 2 or 1.
+    pub deleted_feed_credits: u64,
+    /// COQL leaves converted leads out.
+    pub coql_hides_converted: bool,
     /// The search index knows changes after this time.
     pub index_lag: chrono::TimeDelta,
 }
@@ -215,7 +225,12 @@ impl Default for Switches {
             merge_stamps: true,
             stage_sets_probability: true,
             deleted_feed_ends: true,
+            tokens_count_rows: false,
             currencies_enabled: false,
+            scope_mismatch_status: 401,
+            invalid_token_is_failure: false,
+            deleted_feed_credits: 2,
+            coql_hides_converted: false,
             index_lag: chrono::TimeDelta::zero(),
         }
     }

@@ -94,6 +94,11 @@ impl Table {
         self.by_value.get(field)?.get(&key)
     }
 
+    /// True where [`Table::holding`] knows the field.
+    pub(super) fn indexes(&self, field: &str) -> bool {
+        self.indexed.contains_key(field)
+    }
+
     /// Records with a lookup to `target`.
     pub(super) fn pointing_to(&self, target: u64) -> Vec<u64> {
         self.by_target.get(&target).into_iter().flatten().copied().collect()

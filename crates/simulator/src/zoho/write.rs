@@ -3,7 +3,6 @@
 use serde_json::{Map, Value, json};
 
 use super::accept::accept;
-use super::defaults;
 use super::refusal::Refusal;
 use super::schema::{Field, FieldType, Module};
 use super::state::State;
@@ -163,9 +162,26 @@ impl State {
         changed: Vec<String>,
         actor: Actor,
     ) {
+        if module == "Notes" && operation != Operation::Delete && self.switches.notes_stamp_parent {
+            self.stamp_parent(id, actor.user);
+        }
         self.watches.note(Event { module: module.into(), id, operation, changed });
         if actor.workflows && operation != Operation::Delete {
             self.schedule_automations(module, id);
+        }
+    }
+
+    /// Moves the `Modified_Time` of the record a note belongs to.
+    fn stamp_parent(&mut self, note: u64, by: u64) {
+        let parent = self.table("Notes").and_then(|notes| notes.get(note)?.fields.get("Parent_Id"));
+        let named = parent.and_then(|parent| {
+            Some((parent.pointer("/module/api_name")?.as_str()?, super::table::id_of(parent)?))
+        });
+        let Some((module, id)) = named.map(|(module, id)| (module.to_owned(), id)) else { return };
+        if let Some(fields) =
+            self.table(&module).and_then(|table| table.get(id)).map(|row| row.fields.clone())
+        {
+            self.store(&module, id, fields, by);
         }
     }
 
@@ -293,80 +309,6 @@ impl State {
             json!({ "name": name, "id": id.to_string(), "color_code": null })
         });
         Value::Array(tags.collect())
-    }
-
-    /// Fills what the server works out itself, and checks what depends on more than one field.
-    fn complete(
-        &mut self,
-        module: &str,
-        fields: &mut Map<String, Value>,
-        changed: &[String],
-    ) -> Result<(), Refusal> {
-        let sent = |name: &str| changed.iter().any(|field| field == name);
-        match module {
-            "Leads" | "Contacts" => {
-                let part =
-                    |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
-                let full =
-                    format!("{} {}", part("First_Name"), part("Last_Name")).trim().to_owned();
-                fields.insert("Full_Name".into(), full.into());
-            }
-            "Deals" => {
-                if sent("Stage") && !sent("Probability") && self.switches.stage_sets_probability {
-                    let actual = self.actual_stage(
-                        fields.get("Stage").and_then(Value::as_str).unwrap_or_default(),
-                    );
-                    fields.insert("Probability".into(), defaults::stage(&actual).1.into());
-                }
-                let number = |name: &str| fields.get(name).and_then(Value::as_f64);
-                let expected = number("Amount")
-                    .zip(number("Probability"))
-                    .map(|(amount, chance)| amount * chance / 100.0);
-                fields.remove("Expected_Revenue");
-                fields
-                    .extend(expected.map(|expected| ("Expected_Revenue".into(), expected.into())));
-            }
-            "Tasks" if sent("Status") => {
-                fields.remove("Closed_Time");
-                if fields.get("Status").and_then(Value::as_str) == Some("Completed") {
-                    fields.insert("Closed_Time".into(), super::times::store(self.instant()).into());
-                }
-            }
-            "Calls" => call_duration(fields)?,
-            "Cases" if !fields.contains_key("Case_Number") => {
-                fields.insert("Case_Number".into(), self.fresh_id().to_string().into());
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    pub(super) fn actual_stage(&self, display: &str) -> String {
-        let options = self
-            .modules
-            .get("Deals")
-            .and_then(|deals| deals.field("Stage"))
-            .map(|field| &field.options);
-        let option = options.into_iter().flatten().find(|option| option.display == display);
-        option.map_or_else(|| display.to_owned(), |option| option.actual.clone())
-    }
-}
-
-/// Works out the seconds of `mm:ss` or `HH:mm`; a zero duration is refused.
-fn call_duration(fields: &mut Map<String, Value>) -> Result<(), Refusal> {
-    let text = fields.get("Call_Duration").and_then(Value::as_str).unwrap_or_default();
-    let parts = text
-        .split_once(':')
-        .and_then(|(big, small)| Some((big.parse::<u64>().ok()?, small.parse::<u64>().ok()?)));
-    let total = parts.map(|(big, small)| big * 60 + small);
-    match total {
-        Some(total) if total > 0 => {
-            fields.insert("Call_Duration_in_seconds".into(), total.into());
-            Ok(())
-        }
-        Some(_) | None => Err(Refusal::invalid(
-            json!({ "api_name": "Call_Duration", "json_path": "$.data[0].Call_Duration" }),
-        )),
     }
 }
 

@@ -8,29 +8,29 @@ use crmsync_simulator::zoho::{Settings, Zoho};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
-pub const ALL: &str = "ZohoCRM.modules.ALL,ZohoCRM.settings.ALL,ZohoCRM.users.READ,ZohoCRM.org.READ,ZohoCRM.coql.READ,\
+pub(crate) const ALL: &str = "ZohoCRM.modules.ALL,ZohoCRM.settings.ALL,ZohoCRM.users.READ,ZohoCRM.org.READ,ZohoCRM.coql.READ,\
     ZohoSearch.securesearch.READ,ZohoCRM.notifications.ALL";
 
-pub struct Desk {
-    pub zoho: Zoho,
-    pub clock: Clock,
+pub(crate) struct Desk {
+    pub(crate) zoho: Zoho,
+    pub(crate) clock: Clock,
     token: String,
 }
 
 /// An answer, read.
 #[derive(Debug)]
-pub struct Answered {
-    pub status: u16,
-    pub body: Value,
-    pub reply: Reply,
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+    pub(crate) reply: Reply,
 }
 
 impl Desk {
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         Self::with(|_| {})
     }
 
-    pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let clock = Clock::standing(at("2026-03-10T09:00:00Z"));
         let mut settings = Settings::new(clock.clone(), 7);
         change(&mut settings);
@@ -39,36 +39,36 @@ impl Desk {
         Self { zoho, clock, token }
     }
 
-    pub fn wait(&self, seconds: i64) {
+    pub(crate) fn wait(&self, seconds: i64) {
         self.clock.advance(TimeDelta::seconds(seconds));
     }
 
     /// Takes a new access token: an hour has gone by.
-    pub fn renew(&mut self) {
+    pub(crate) fn renew(&mut self) {
         self.token = self.zoho.access_token(ALL);
     }
 
-    pub fn get(&self, path: &str) -> Answered {
+    pub(crate) fn get(&self, path: &str) -> Answered {
         self.call("GET", path, &[], &Value::Null)
     }
 
-    pub fn get_since(&self, path: &str, since: &str) -> Answered {
+    pub(crate) fn get_since(&self, path: &str, since: &str) -> Answered {
         self.call("GET", path, &[("if-modified-since", since)], &Value::Null)
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Answered {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Answered {
         self.call("POST", path, &[], body)
     }
 
-    pub fn put(&self, path: &str, body: &Value) -> Answered {
+    pub(crate) fn put(&self, path: &str, body: &Value) -> Answered {
         self.call("PUT", path, &[], body)
     }
 
-    pub fn delete(&self, path: &str) -> Answered {
+    pub(crate) fn delete(&self, path: &str) -> Answered {
         self.call("DELETE", path, &[], &Value::Null)
     }
 
-    pub fn call(
+    pub(crate) fn call(
         &self,
         method: &str,
         path: &str,
@@ -81,12 +81,12 @@ impl Desk {
         self.raw(method, path, &all, body, None)
     }
 
-    pub fn faulty(&self, method: &str, path: &str, body: &Value, fault: Fault) -> Answered {
+    pub(crate) fn faulty(&self, method: &str, path: &str, body: &Value, fault: Fault) -> Answered {
         let authorization = format!("Zoho-oauthtoken {}", self.token);
         self.raw(method, path, &[("authorization", &authorization)], body, Some(fault))
     }
 
-    pub fn raw(
+    pub(crate) fn raw(
         &self,
         method: &str,
         path: &str,
@@ -98,8 +98,8 @@ impl Desk {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(
-                HeaderName::from_bytes(name.as_bytes()).unwrap(),
-                HeaderValue::from_str(value).unwrap(),
+                HeaderName::from_bytes(name.as_bytes()).expect("tests name headers well"),
+                HeaderValue::from_str(value).expect("tests send plain headers"),
             );
         }
         let path =
@@ -121,7 +121,7 @@ impl Desk {
 
 impl Answered {
     /// Code of the first row, or of the call.
-    pub fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.body
             .pointer("/data/0/code")
             .or(self.body.get("code"))
@@ -129,24 +129,25 @@ impl Answered {
             .unwrap_or("")
     }
 
-    pub fn at(&self, pointer: &str) -> &Value {
+    pub(crate) fn at(&self, pointer: &str) -> &Value {
         self.body.pointer(pointer).unwrap_or(&Value::Null)
     }
 
-    pub fn text(&self, pointer: &str) -> &str {
+    pub(crate) fn text(&self, pointer: &str) -> &str {
         self.at(pointer).as_str().unwrap_or("")
     }
 
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         self.text("/data/0/details/id").to_owned()
     }
 
-    pub fn ids(&self) -> Vec<u64> {
+    pub(crate) fn ids(&self) -> Vec<u64> {
         let rows = self.body["data"].as_array().cloned().unwrap_or_default();
-        rows.iter().map(|row| row["id"].as_str().unwrap().parse().unwrap()).collect()
+        let id = |row: &Value| row["id"].as_str().and_then(|id| id.parse().ok());
+        rows.iter().map(|row| id(row).expect("each row has an id")).collect()
     }
 }
 
-pub fn at(text: &str) -> DateTime<Utc> {
-    text.parse().unwrap()
+pub(crate) fn at(text: &str) -> DateTime<Utc> {
+    text.parse().expect("tests write instants well")
 }

@@ -211,3 +211,52 @@ fn given_metadata_calls_when_asked_then_each_answers_with_its_plural() {
     assert_eq!(desk.get("/users?type=CurrentUser").at("/users/0/full_name"), "Sync Robot");
     assert_eq!(desk.get("/org/currencies").status, 403);
 }
+
+#[test]
+fn given_tokens_that_count_rows_when_rows_go_between_pages_then_one_is_missed() {
+    let missed = |tokens_count_rows: bool| {
+        let desk = Desk::with(|settings| settings.switches.tokens_count_rows = tokens_count_rows);
+        let ids =
+            desk.zoho.add_many("Contacts", (0..5).map(|n| json!({ "Last_Name": format!("N{n}") })));
+        let path = "/Contacts?fields=Last_Name&sort_order=asc&per_page=2";
+        let first = desk.get(path);
+        desk.zoho.delete("Contacts", ids[0]);
+        let second =
+            desk.get(&format!("{path}&page_token={}", first.text("/info/next_page_token")));
+        second.ids()[0] != ids[2]
+    };
+
+    assert!(missed(true));
+    assert!(!missed(false));
+}
+
+#[test]
+fn given_a_deletion_when_months_pass_then_it_turns_permanent_and_is_forgotten() {
+    let mut desk = Desk::open();
+    let id = desk.zoho.add("Contacts", json!({ "Last_Name": "Muster" }));
+    desk.zoho.delete("Contacts", id);
+    let mut kind_after = |days: i64| {
+        desk.wait(days * 24 * 3_600);
+        desk.renew();
+        desk.get("/Contacts/deleted").text("/data/0/type").to_owned()
+    };
+
+    let kinds = [kind_after(0), kind_after(60), kind_after(1), kind_after(59), kind_after(1)];
+
+    assert_eq!(kinds, ["recycle", "recycle", "permanent", "permanent", ""]);
+}
+
+#[test]
+fn given_rich_text_when_listed_then_it_is_cut_and_the_full_call_shows_all() {
+    use crmsync_simulator::zoho::{Field, FieldType};
+
+    let desk = Desk::open();
+    desk.zoho.add_field("Contacts", Field::new("Story", FieldType::RichText));
+    let id = desk.zoho.add("Contacts", json!({ "Last_Name": "M", "Story": "x".repeat(800) }));
+    let length = |answered: &crate::desk::Answered| answered.text("/data/0/Story").len();
+
+    let listed = desk.get("/Contacts?fields=Story");
+    let full = desk.get(&format!("/Contacts/{id}/actions/fetch_full_data?fields=Story"));
+
+    assert_eq!((length(&listed), length(&full)), (500, 800));
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Translation, number};
+use super::Translation;
 use crate::model::mapping::OptionMap;
 use crate::model::{Code, Side, Value};
 
@@ -65,21 +65,55 @@ pub(super) fn normalize_set(value: &Value) -> Value {
 }
 
 pub(super) fn agree(map: &OptionMap, left: &Value, right: &Value) -> bool {
-    match (left, right) {
-        (Value::Text(left), Value::Text(right)) => {
+    match (id(map, Side::Left, left), id(map, Side::Right, right)) {
+        (Ok(Some(left)), Ok(Some(right))) => {
             map.image(Side::Right, left) == Some(right)
                 || map.image(Side::Left, right) == Some(left)
         }
-        _ => left.is_empty() && right.is_empty(),
+        (Ok(None), Ok(Some("false"))) => is_flag(map, Side::Right),
+        (Ok(Some("false")), Ok(None)) => is_flag(map, Side::Left),
+        (Ok(left), Ok(right)) => left == right,
+        (Err(()), _) | (_, Err(())) => false,
     }
 }
 
 pub(super) fn translate(map: &OptionMap, target: Side, source: &Value) -> Translation {
-    let Value::Text(id) = source else { return number::clear_or_hold(source) };
-    match map.image(target, id) {
-        Some(id) => Translation::Write(Value::text(id)),
-        None => Translation::Hold(Code::Untranslatable),
+    match id(map, target.other(), source) {
+        Err(()) => Translation::Hold(Code::Untranslatable),
+        Ok(None) if is_flag(map, target) => Translation::Write(Value::Bool(false)),
+        Ok(None) => Translation::Write(Value::Empty),
+        Ok(Some(id)) => match map.image(target, id) {
+            Some(id) if is_flag(map, target) => Translation::Write(Value::Bool(id == "true")),
+            Some(id) => Translation::Write(Value::text(id)),
+            None => Translation::Hold(Code::Untranslatable),
+        },
     }
+}
+
+/// Returns the option's ID, none for an empty value; an error for a value of another kind.
+fn id<'a>(map: &OptionMap, side: Side, value: &'a Value) -> Result<Option<&'a str>, ()> {
+    match value {
+        Value::Text(id) => Ok(Some(id)),
+        Value::Bool(true) => Ok(Some("true")),
+        Value::Bool(false) => Ok(Some("false")),
+        Value::Empty => Ok(is_flag(map, side).then_some("false")),
+        Value::Number(_)
+        | Value::Date(_)
+        | Value::Timestamp(_)
+        | Value::Set(_)
+        | Value::List(_)
+        | Value::Reference(_)
+        | Value::Link(_) => Err(()),
+    }
+}
+
+/// Whether a side holds a checkbox, as `done` beside a status: its options are `true` and `false`.
+fn is_flag(map: &OptionMap, side: Side) -> bool {
+    let table = match side {
+        Side::Left => &map.to_right,
+        Side::Right => &map.to_left,
+    };
+    !table.is_empty() && table.keys().all(|id| id == "true" || id == "false")
 }
 
 pub(super) fn agree_sets(map: &OptionMap, left: &Value, right: &Value) -> bool {

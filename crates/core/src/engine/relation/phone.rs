@@ -1,6 +1,7 @@
 //! Phone numbers in E.164 with an extension.
 
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, Region};
+use rlibphonenumber::{NumberLengthType, PhoneNumber, PhoneNumberFormat, Region};
+use unicode_normalization::UnicodeNormalization;
 
 /// Returns `+4930123456`, or `+4930123456x12` with an extension; a number that no country plan allows comes back
 /// stripped of its punctuation.
@@ -22,12 +23,14 @@ pub fn is_region(code: &str) -> bool {
 }
 
 fn strip(raw: &str) -> String {
-    raw.chars().filter(|char| char.is_alphanumeric() || "+#*;=,".contains(*char)).collect()
+    raw.nfc().filter(|char| char.is_alphanumeric() || "+#*;=,".contains(*char)).collect()
 }
 
 fn format(text: &str, region: Option<Region>) -> Option<String> {
     let number = PhoneNumber::parse(text, region).ok()?;
-    if !PHONE_NUMBER_UTIL.is_possible_number(&number) {
+    let dialable = matches!(number.is_possible_with_reason(), Ok(NumberLengthType::IsPossible));
+    // Digits without a country code may be anything; only a number that really exists there is read as one.
+    if !dialable || !(text.starts_with('+') || number.is_valid()) {
         return None;
     }
     let main = number.format_as(PhoneNumberFormat::E164).into_owned();

@@ -1,5 +1,7 @@
 //! HTML and plain text: `text(l) = r`. HTML is compared after sanitizing, text by its lines.
 
+use std::collections::BTreeMap;
+
 use html2text::config;
 use html2text::render::TrivialDecorator;
 
@@ -28,6 +30,9 @@ pub(super) fn normalize(html: bool, value: &Value) -> Value {
 
 /// Sanitizes HTML until sanitizing changes nothing more; HTML that never settles is kept as its text.
 fn sanitize(raw: &str) -> Value {
+    if is_too_deep(raw) {
+        return Value::text(&to_html(&strip_tags(raw)));
+    }
     let mut value = Value::text(&ammonia::clean(raw));
     for _ in 0..3 {
         let Value::Text(html) = &value else { return value };
@@ -50,6 +55,11 @@ fn blank_to_empty(value: Value) -> Value {
 
 /// Returns the text of HTML, a paragraph a block of lines.
 pub fn to_text(html: &str) -> String {
+    if is_too_deep(html) {
+        return strip_tags(html);
+    }
+    // A rule would be drawn over the whole width.
+    let html = html.replace("<hr>", "<br>");
     let plain = config::with_decorator(TrivialDecorator::new())
         .allow_width_overflow()
         .raw_mode(true)
@@ -57,8 +67,53 @@ pub fn to_text(html: &str) -> String {
     match plain {
         Ok(plain) => Value::text(&plain).as_text().unwrap_or_default().to_owned(),
         // Only a width too small for the markup fails; the markup itself is then the text.
-        Err(_) => html.to_owned(),
+        Err(_) => html,
     }
+}
+
+/// Whether HTML nests deeper than any person's note: parsing it would take time without bound.
+///
+/// Elements that end by themselves do not count.
+fn is_too_deep(html: &str) -> bool {
+    const MAX_DEPTH: usize = 400;
+    const SHALLOW: [&str; 14] = [
+        "br", "hr", "img", "p", "li", "td", "th", "tr", "dt", "dd", "option", "input", "meta",
+        "wbr",
+    ];
+    let mut depth = 0_usize;
+    let mut open: BTreeMap<String, usize> = BTreeMap::new();
+    for (at, _) in html.match_indices('<') {
+        let rest = &html[at + 1..];
+        let (is_end, rest) = rest.strip_prefix('/').map_or((false, rest), |rest| (true, rest));
+        let end = rest.find(|char: char| !char.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        let name = rest[..end].to_ascii_lowercase();
+        if name.is_empty() || SHALLOW.contains(&name.as_str()) {
+            continue;
+        }
+        // An end tag closes only an element of its name.
+        let count = open.entry(name).or_default();
+        if !is_end {
+            *count += 1;
+            depth += 1;
+        } else if *count > 0 {
+            *count -= 1;
+            depth -= 1;
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
+}
+
+fn strip_tags(html: &str) -> String {
+    let mut inside = false;
+    let outside = |char: &char| {
+        let was_inside = inside;
+        inside = *char == '<' || (inside && *char != '>');
+        !inside && !was_inside
+    };
+    html.chars().filter(outside).collect()
 }
 
 /// Returns HTML that reads as `text`: escaped, lines kept by `<br>`.
@@ -135,4 +190,42 @@ fn loses(html: &str, limit: Option<usize>) -> bool {
 fn is_formatted(html: &str) -> bool {
     const PLAIN: [&str; 6] = ["<p>", "</p>", "<br>", "<br/>", "<div>", "</div>"];
     html.match_indices('<').any(|(at, _)| !PLAIN.iter().any(|tag| html[at..].starts_with(tag)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_markup_when_read_as_text_then_it_is_short_and_plain() {
+        let cases = [
+            ("rule", "a<hr>b", "a\nb"),
+            ("list", "<ul><li>one</li><li>two</li></ul>", "one\ntwo"),
+            ("link", "<a href=\"https://example.com\">here</a>", "here"),
+            ("table", "<table><tr><td>1</td><td>2</td></tr><tr><td>3</td></tr></table>", "1\n2\n3"),
+            ("entities", "a &amp; b&nbsp;c", "a & b c"),
+            ("bold", "<b>a</b> <i>b</i>", "a b"),
+            ("image", "<img src=\"https://example.com/x.png\" alt=\"logo\">", "logo"),
+        ];
+
+        for (case, html, expected) in cases {
+            let text = to_text(html);
+            assert_eq!(lines(&text).join("\n"), expected, "{case}");
+            assert!(text.len() < 100, "{case}: {} bytes", text.len());
+        }
+    }
+
+    #[test]
+    fn given_deep_markup_when_normalized_then_it_ends() {
+        let cases = [
+            format!("{}deep{}", "<div><b>".repeat(20_000), "</b></div>".repeat(20_000)),
+            format!("{}deep", "<div></p></span>".repeat(20_000)),
+            "<ul><li>a<li>b</ul><p>c".repeat(200),
+        ];
+
+        for html in cases {
+            let value = normalize(true, &Value::text(&html));
+            assert_eq!(normalize(true, &value), value);
+        }
+    }
 }

@@ -1,0 +1,217 @@
+//! Speed, calls, credits and memory of whole runs: the real program as a child process, both simulators with
+//! limits off in this one.
+//!
+//! `cargo bench --bench sync -- [CONTACTS [ACCOUNTS]]`, 100,000 and 20,000 unless told. Prints a table; the
+//! figures belong into docs/benchmarks.md with the command and the machine.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crmsync::sandbox::companies::{Size, seed_large};
+use crmsync::sandbox::{Ports, Sandbox};
+use crmsync_simulator::clock::Clock;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const OVERLAP_PERCENT: usize = 80;
+
+fn main() {
+    let mut sizes = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
+    let contacts = sizes.next().unwrap_or(100_000);
+    let accounts = sizes.next().unwrap_or(contacts / 5);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(run(Size { accounts, contacts, overlap_percent: OVERLAP_PERCENT }));
+}
+
+struct Bench {
+    sandbox: Sandbox,
+    folder: TempDir,
+    clock: Clock,
+}
+
+/// What one run of the program came to.
+struct Measured {
+    wall: Duration,
+    server: Duration,
+    report: Value,
+    calls: u64,
+    cost: [u64; 2],
+}
+
+async fn run(size: Size) {
+    let clock = Clock::running(chrono::TimeDelta::zero());
+    let sandbox = Sandbox::start(&clock, 7, Ports::default()).await.expect("two free ports");
+    let folder = TempDir::new().expect("a temporary folder");
+    seed_large(&sandbox.zoho, &sandbox.pipedrive, size);
+    write_config(&sandbox, folder.path());
+    let bench = Bench { sandbox, folder, clock };
+
+    println!(
+        "{} contacts and {} accounts a side, {OVERLAP_PERCENT} % of them on both",
+        size.contacts, size.accounts
+    );
+    println!(
+        "{:<34} {:>8} {:>8} {:>10} {:>9} {:>7} {:>7} {:>6} {:>9} {:>9}",
+        "run",
+        "wall s",
+        "server s",
+        "records/s",
+        "peak MB",
+        "calls",
+        "least",
+        "ratio",
+        "credits",
+        "tokens"
+    );
+    let (pages, records) = (Pages::of(size), 2 * (size.contacts + size.accounts));
+
+    let first = bench.sync(&[]);
+    let creates = [size.accounts, size.contacts].map(|count| count - count * OVERLAP_PERCENT / 100);
+    print("first sync", &first, records, pages.first_sync(creates));
+    bench.wait_past_overlap().await;
+    let settle = bench.sync(&[]);
+    print("second sync (nothing to do)", &settle, records, 0);
+    bench.wait_past_overlap().await;
+    let idle = bench.sync(&[]);
+    print("idle run", &idle, records, 2 * 2 + 2 * 2);
+
+    for (name, changes, conflicts) in
+        [("1,000 changes", 1_000, 0), ("13,200 changes, 200 conflicts", 13_200, 200)]
+    {
+        let changes = changes.min(size.contacts / 2);
+        bench.edit(changes, conflicts);
+        let least = least_for_changes(changes, conflicts);
+        print(name, &bench.sync(&[]), changes, least);
+        bench.wait_past_overlap().await;
+        bench.sync(&[]);
+    }
+}
+
+impl Bench {
+    /// Runs `crmsync sync` to its end.
+    fn sync(&self, more: &[&str]) -> Measured {
+        for (_, traffic) in self.sandbox.traffic() {
+            traffic.reset();
+        }
+        let start = Instant::now();
+        let output = Command::new(env!("CARGO_BIN_EXE_crmsync"))
+            .current_dir(self.folder.path())
+            .args(["sync", "--json", "--quiet", "--approve", "auto"])
+            .args(more)
+            .output()
+            .expect("the program starts");
+        let wall = start.elapsed();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
+            panic!("no report: {}", String::from_utf8_lossy(&output.stderr));
+        });
+        let [(_, zoho), (_, pipedrive)] = self.sandbox.traffic();
+        Measured {
+            wall,
+            server: zoho.busy() + pipedrive.busy(),
+            report,
+            calls: zoho.calls() + pipedrive.calls(),
+            cost: [zoho.cost(), pipedrive.cost()],
+        }
+    }
+
+    /// People edit: half on each side, and `conflicts` contacts on both.
+    fn edit(&self, changes: usize, conflicts: usize) {
+        let contacts = self.sandbox.zoho.all("Contacts");
+        let persons = self.sandbox.pipedrive.all("persons");
+        let half = (changes - 2 * conflicts) / 2;
+        let stamp = self.clock.now().timestamp_millis();
+        for contact in contacts.iter().take(half + conflicts) {
+            let id = contact["id"].as_str().and_then(|id| id.parse().ok()).expect("a numeric id");
+            self.sandbox.zoho.edit("Contacts", id, json!({ "Phone": format!("+49 30 {stamp}") }));
+        }
+        let names: std::collections::BTreeSet<_> = contacts
+            .iter()
+            .skip(half)
+            .take(conflicts)
+            .filter_map(|contact| contact["Email"].as_str())
+            .collect();
+        let email = |person: &Value| {
+            person["emails"][0]["value"].as_str().map(str::to_owned).unwrap_or_default()
+        };
+        let both = persons.iter().filter(|person| names.contains(email(person).as_str()));
+        let others = persons
+            .iter()
+            .rev()
+            .filter(|person| !names.contains(email(person).as_str()))
+            .take(half);
+        for person in both.chain(others) {
+            let id = person["id"].as_i64().expect("a numeric id");
+            let phones =
+                json!([{ "value": format!("+49 40 {stamp}"), "primary": true, "label": "work" }]);
+            self.sandbox.pipedrive.edit("persons", id, json!({ "phones": phones }));
+        }
+    }
+
+    /// Lets the read overlap pass, so that the next run meets no row of the last one.
+    async fn wait_past_overlap(&self) {
+        self.clock.advance(chrono::TimeDelta::seconds(400));
+    }
+}
+
+/// Calls that full listings take.
+struct Pages {
+    zoho: usize,
+    pipedrive: usize,
+}
+
+impl Pages {
+    fn of(size: Size) -> Self {
+        let pages = |rows: usize, page: usize| rows.div_ceil(page);
+        Self {
+            zoho: pages(size.accounts, 200) + pages(size.contacts, 200),
+            pipedrive: pages(size.accounts, 500) + pages(size.contacts, 500),
+        }
+    }
+
+    /// Listings, one delta a module and side after them (§11.4), creates and Zoho's read-backs.
+    fn first_sync(&self, creates: [usize; 2]) -> usize {
+        let created: usize = creates.iter().map(|count| count.div_ceil(100) * 2 + count).sum();
+        self.zoho + self.pipedrive + 4 + created
+    }
+}
+
+/// One list page per changed page and side, a deleted feed each, then per side: re-reads in hundreds, writes
+/// (Zoho in hundreds, Pipedrive one by one) and Zoho's read-backs.
+fn least_for_changes(changes: usize, conflicts: usize) -> usize {
+    let half = (changes - 2 * conflicts) / 2;
+    let (to_pipedrive, to_zoho) = (half + conflicts, half);
+    let lists = (half + conflicts).div_ceil(200) + (half + conflicts).div_ceil(500) + 2 + 4;
+    let pipedrive = to_pipedrive.div_ceil(100) + to_pipedrive;
+    let zoho = to_zoho.div_ceil(100) * 3;
+    lists + pipedrive + zoho
+}
+
+fn print(name: &str, measured: &Measured, records: usize, least: usize) {
+    let wall = measured.wall.as_secs_f64();
+    let peak = measured.report["peak_memory_kb"].as_u64().unwrap_or(0) / 1024;
+    #[expect(clippy::cast_precision_loss, reason = "figures for people")]
+    let (rate, ratio) = (records as f64 / wall, measured.calls as f64 / least.max(1) as f64);
+    println!(
+        "{name:<34} {wall:>8.2} {:>8.2} {rate:>10.0} {peak:>9} {:>7} {least:>7} {ratio:>6.3} {:>9} {:>9}",
+        measured.server.as_secs_f64(),
+        measured.calls,
+        measured.cost[0],
+        measured.cost[1],
+    );
+}
+
+fn write_config(sandbox: &Sandbox, folder: &Path) {
+    let mappings = folder.join("mappings");
+    std::fs::create_dir_all(&mappings).expect("a writable folder");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings/zoho-pipedrive");
+    for name in ["account.toml", "contact.toml"] {
+        std::fs::copy(shipped.join(name), mappings.join(name)).expect("the shipped mapping");
+    }
+    let text = sandbox.config("sqlite://store.db", &mappings);
+    std::fs::write(folder.join("crmsync.toml"), text).expect("a writable folder");
+}

@@ -1,0 +1,273 @@
+//! Which paths there are, what each costs, and which scopes open it: one table.
+//!
+//! Source: Pipedrive's `OpenAPI` documents v1 and v2, `x-token-cost` and security of each operation.
+
+use super::kind::Kind;
+use super::routes::Routes;
+use super::{attached, entities, feeds, fields_api, list, merge, search, small, subscriptions, v1};
+
+impl Routes {
+    pub(super) fn entities(&mut self) {
+        self.add(
+            2,
+            "GET deals/archived",
+            Kind::Deal,
+            20,
+            &["deals:read", "deals:full"],
+            list::archived,
+        );
+        for kind in Kind::V2 {
+            let (read, write) = scopes(kind);
+            let list_cost = if matches!(kind, Kind::Pipeline | Kind::Stage) { 5 } else { 10 };
+            let (all, one) = (kind.plural(), format!("{}/{{}}", kind.plural()));
+            self.add_at(2, "GET", all, kind, list_cost, read, list::list);
+            self.add_at(2, "POST", all, kind, 5, write, entities::create);
+            self.add_at(2, "GET", &one, kind, 1, read, entities::get);
+            self.add_at(2, "PATCH", &one, kind, 5, write, entities::change);
+            self.add_at(2, "DELETE", &one, kind, 3, write, entities::delete);
+        }
+    }
+
+    pub(super) fn fields(&mut self) {
+        let scopes: [(Kind, &[&str], &[&str]); 4] = [
+            (
+                Kind::Deal,
+                &["deals:read", "deals:full", "deal-fields:full", "admin"],
+                &["deal-fields:full", "admin"],
+            ),
+            (
+                Kind::Person,
+                &["contacts:read", "contacts:full", "contact-fields:full", "admin"],
+                &["contact-fields:full", "admin"],
+            ),
+            (
+                Kind::Organization,
+                &["contacts:read", "contacts:full", "contact-fields:full", "admin"],
+                &["contact-fields:full", "admin"],
+            ),
+            (
+                Kind::Product,
+                &["products:read", "products:full", "product-fields:full", "admin"],
+                &["product-fields:full", "admin"],
+            ),
+        ];
+        for (kind, read, write) in scopes {
+            let all = format!("{}Fields", kind.singular());
+            let (one, options) = (format!("{all}/{{}}"), format!("{all}/{{}}/options"));
+            self.add_at(2, "GET", &all, kind, 10, read, fields_api::list);
+            self.add_at(2, "POST", &all, kind, 5, write, fields_api::create);
+            self.add_at(2, "GET", &one, kind, 1, read, fields_api::get);
+            self.add_at(2, "PATCH", &one, kind, 5, write, fields_api::change);
+            self.add_at(2, "DELETE", &one, kind, 3, write, fields_api::delete);
+            self.add_at(2, "POST", &options, kind, 5, write, fields_api::add_options);
+            self.add_at(2, "PATCH", &options, kind, 5, write, fields_api::change_options);
+            self.add_at(2, "DELETE", &options, kind, 3, write, fields_api::delete_options);
+        }
+        self.add(2, "GET activityFields", Kind::Activity, 10, &["admin"], fields_api::list);
+        self.add(2, "GET activityFields/{}", Kind::Activity, 1, &["admin"], fields_api::get);
+    }
+
+    pub(super) fn users(&mut self) {
+        let read = &["users:read", "admin"];
+        self.add(1, "GET users", Kind::Person, 20, read, small::users);
+        self.add(1, "GET users/me", Kind::Person, 2, &["base", "users:read", "admin"], small::me);
+        self.add(1, "GET users/find", Kind::Person, 40, read, small::find_users);
+        self.add(1, "GET users/{}", Kind::Person, 2, read, small::user);
+        self.add(1, "GET currencies", Kind::Person, 20, &["base"], small::currencies);
+        self.add(
+            1,
+            "GET activityTypes",
+            Kind::Activity,
+            20,
+            &["activities:read", "activities:full", "admin"],
+            small::activity_types,
+        );
+    }
+
+    pub(super) fn searches(&mut self) {
+        let kinds = [Kind::Person, Kind::Organization, Kind::Deal, Kind::Product, Kind::Lead];
+        for kind in kinds {
+            let (read, _) = scopes(kind);
+            let scopes: Vec<&str> = read.iter().copied().chain(["search:read"]).collect();
+            let path = format!("{}/search", kind.plural());
+            self.add_first(2, "GET", &path, kind, 20, &scopes, search::of_kind).is_search = true;
+        }
+        self.add(2, "GET itemSearch", Kind::Person, 20, &["search:read"], search::items)
+            .is_search = true;
+        self.add(2, "GET itemSearch/field", Kind::Person, 20, &["search:read"], search::by_field)
+            .is_search = true;
+    }
+
+    pub(super) fn attached(&mut self) {
+        let (read, write) = scopes(Kind::DealProduct);
+        let kind = Kind::Deal;
+        self.add_first(2, "GET", "deals/products", kind, 10, read, attached::products_of_deals);
+        self.add(2, "GET deals/{}/products", kind, 10, read, attached::products);
+        self.add(2, "POST deals/{}/products", kind, 5, write, attached::add_product);
+        self.add(2, "DELETE deals/{}/products", kind, 15, write, attached::delete_products);
+        self.add(2, "POST deals/{}/products/bulk", kind, 25, write, attached::add_products);
+        self.add(2, "PATCH deals/{}/products/{}", kind, 5, write, attached::change_product);
+        self.add(2, "DELETE deals/{}/products/{}", kind, 3, write, attached::delete_product);
+        for kind in Kind::V2.into_iter().filter(|kind| kind.is_followed()) {
+            let (read, write) = scopes(kind);
+            let (all, one) = (
+                format!("{}/{{}}/followers", kind.plural()),
+                format!("{}/{{}}/followers/{{}}", kind.plural()),
+            );
+            self.add_at(2, "GET", &all, kind, 10, read, attached::followers);
+            self.add_at(2, "POST", &all, kind, 5, write, attached::follow);
+            self.add_at(2, "DELETE", &one, kind, 3, write, attached::unfollow);
+        }
+        self.add(
+            2,
+            "POST leads/{}/convert/deal",
+            Kind::Lead,
+            40,
+            &["leads:full"],
+            merge::lead_to_deal,
+        );
+        self.add(
+            2,
+            "GET leads/{}/convert/status/{}",
+            Kind::Lead,
+            1,
+            &["leads:read", "leads:full"],
+            merge::conversion,
+        );
+        self.add(
+            2,
+            "POST deals/{}/convert/lead",
+            Kind::Deal,
+            40,
+            &["deals:full"],
+            merge::deal_to_lead,
+        );
+        self.add(
+            2,
+            "GET deals/{}/convert/status/{}",
+            Kind::Deal,
+            1,
+            &["deals:read", "deals:full"],
+            merge::conversion,
+        );
+    }
+
+    pub(super) fn v1(&mut self) {
+        let (read, write) = scopes(Kind::Note);
+        self.add(1, "GET notes", Kind::Note, 20, read, v1::notes);
+        self.add(1, "POST notes", Kind::Note, 10, write, v1::create_note);
+        self.add(1, "GET notes/{}", Kind::Note, 2, read, v1::get_note);
+        self.add(1, "PUT notes/{}", Kind::Note, 10, write, v1::change_note);
+        self.add(1, "DELETE notes/{}", Kind::Note, 6, write, v1::delete_note);
+        let (read, write) = scopes(Kind::Lead);
+        self.add(1, "GET leads", Kind::Lead, 20, read, v1::leads);
+        self.add(1, "GET leads/archived", Kind::Lead, 40, read, v1::archived_leads);
+        self.add(1, "POST leads", Kind::Lead, 10, write, v1::create_lead);
+        self.add(1, "GET leads/{}", Kind::Lead, 2, read, v1::get_lead);
+        self.add(1, "PATCH leads/{}", Kind::Lead, 10, write, v1::change_lead);
+        self.add(1, "DELETE leads/{}", Kind::Lead, 6, write, v1::delete_lead);
+        self.add(1, "GET leadLabels", Kind::Lead, 10, read, v1::lead_labels);
+        self.add(1, "POST leadLabels", Kind::Lead, 10, write, v1::create_lead_label);
+        self.add(1, "GET leadSources", Kind::Lead, 2, read, v1::lead_sources);
+        self.add(1, "GET recents", Kind::Person, 20, &["recents:read"], feeds::recents);
+        // Version 2 of the paths was seen to answer too, though only v1 has them in its document.
+        for version in [1, 2] {
+            self.add(version, "GET webhooks", Kind::Person, 10, &["admin"], subscriptions::list);
+            self.add(version, "POST webhooks", Kind::Person, 10, &["admin"], subscriptions::create);
+            self.add(
+                version,
+                "DELETE webhooks/{}",
+                Kind::Person,
+                6,
+                &["admin"],
+                subscriptions::delete,
+            );
+        }
+    }
+
+    pub(super) fn v1_entities(&mut self) {
+        for kind in [Kind::Deal, Kind::Person, Kind::Organization, Kind::Product, Kind::Lead] {
+            let (read, _) = scopes(kind);
+            let path = format!("{}/{{}}/permittedUsers", kind.plural());
+            self.add_at(1, "GET", &path, kind, 10, read, v1::permitted_users);
+        }
+        for kind in Kind::V2.into_iter().filter(|kind| kind.is_logged()) {
+            let (read, write) = scopes(kind);
+            self.add_at(
+                1,
+                "GET",
+                &format!("{}/{{}}/flow", kind.plural()),
+                kind,
+                40,
+                read,
+                feeds::flow,
+            );
+            self.add_at(
+                1,
+                "GET",
+                &format!("{}/{{}}/changelog", kind.plural()),
+                kind,
+                20,
+                read,
+                feeds::changelog,
+            );
+            self.add_at(
+                1,
+                "PUT",
+                &format!("{}/{{}}/merge", kind.plural()),
+                kind,
+                40,
+                write,
+                merge::merge,
+            );
+        }
+        for kind in [
+            Kind::Person,
+            Kind::Organization,
+            Kind::Deal,
+            Kind::Product,
+            Kind::Activity,
+            Kind::Note,
+            Kind::Lead,
+        ] {
+            let (read, _) = scopes(kind);
+            self.add_at(
+                1,
+                "GET",
+                &format!("{}Fields", kind.singular()),
+                kind,
+                20,
+                read,
+                v1::fields,
+            );
+        }
+        for kind in Kind::V2 {
+            let (read, write) = scopes(kind);
+            let (all, one) = (kind.plural(), format!("{}/{{}}", kind.plural()));
+            self.add_at(1, "GET", all, kind, 20, read, v1::retired_list).is_retired = true;
+            self.add_at(1, "GET", &one, kind, 2, read, v1::retired_get).is_retired = true;
+            self.add_at(1, "DELETE", &one, kind, 6, write, entities::delete).is_retired = true;
+            if kind == Kind::Deal {
+                self.add_at(1, "PUT", &one, kind, 10, write, v1::retired_clear).is_retired = true;
+            }
+        }
+    }
+}
+
+/// Scopes that read a kind, scopes that write it.
+pub(super) fn scopes(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
+    match kind {
+        Kind::Person | Kind::Organization | Kind::Note => {
+            (&["contacts:read", "contacts:full"], &["contacts:full"])
+        }
+        Kind::Deal => (&["deals:read", "deals:full"], &["deals:full"]),
+        Kind::DealProduct => (
+            &["products:read", "products:full", "deals:read", "deals:full"],
+            &["products:full", "deals:full"],
+        ),
+        Kind::Activity => (&["activities:read", "activities:full"], &["activities:full"]),
+        Kind::Product => (&["products:read", "products:full"], &["products:full"]),
+        Kind::Pipeline | Kind::Stage => (&["deals:read", "deals:full", "admin"], &["admin"]),
+        Kind::Lead => (&["leads:read", "leads:full"], &["leads:full"]),
+    }
+}

@@ -1,0 +1,103 @@
+//! `check`: proves the store, every connection and every mapping, and says what is wrong with each.
+
+use crmsync_core::mapping::Severity;
+use serde::Serialize;
+
+use super::context::Context;
+use super::exit::{Exit, Failure};
+use super::history::History;
+use super::mapping;
+use super::operations;
+use super::render::{counted, joined};
+use crate::config::Config;
+
+#[derive(Serialize)]
+struct Proof {
+    /// `store`, `connection zoho`, `route crm`.
+    subject: String,
+    ok: bool,
+    message: String,
+    warnings: Vec<String>,
+    #[serde(skip)]
+    exit: Exit,
+}
+
+impl Proof {
+    fn new(subject: String, proven: Result<(String, Vec<String>), Failure>) -> Self {
+        match proven {
+            Ok((message, warnings)) => {
+                Self { subject, ok: true, message, warnings, exit: Exit::Clean }
+            }
+            Err(failure) => {
+                let help = failure.help.iter().map(|help| format!("help: {help}")).collect();
+                let (exit, message) = (failure.exit, failure.message);
+                Self { subject, ok: false, message, warnings: help, exit }
+            }
+        }
+    }
+}
+
+pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
+    let config = context.config()?;
+    let mut proofs = vec![Proof::new("store".into(), store(context, &config).await)];
+    for name in config.connections.keys() {
+        let proof = connection(context, &config, name).await;
+        proofs.push(Proof::new(format!("connection {name}"), proof));
+    }
+    for (name, route) in &config.routes {
+        let compiled = operations::compile(context, &config, route).await;
+        let proof = compiled.and_then(|found| {
+            for diagnostic in &found {
+                mapping::draw(context, diagnostic);
+            }
+            let errors = found.iter().filter(|it| it.severity == Severity::Error).count() as u64;
+            if errors > 0 {
+                return Err(Failure::config(counted(errors, "mapping error")));
+            }
+            let files = mapping::toml_files(&route.mappings)?.len() as u64;
+            Ok((counted(files, "mapping"), Vec::new()))
+        });
+        proofs.push(Proof::new(format!("route {name}"), proof));
+    }
+    context.output.result(&proofs, || proofs.iter().map(show).collect())?;
+    Ok(proofs.iter().map(|proof| proof.exit).max().unwrap_or(Exit::Clean))
+}
+
+fn show(proof: &Proof) -> String {
+    let verdict = if proof.ok { "ok  " } else { "fail" };
+    let head = format!("{verdict} {}: {}\n", proof.subject, proof.message);
+    let notes = joined(proof.warnings.iter().map(|warning| format!("       {warning}\n")));
+    head + &notes
+}
+
+async fn store(context: &Context, config: &Config) -> Result<(String, Vec<String>), Failure> {
+    let history = History::open(context, config).await?;
+    for route in config.routes.keys() {
+        history.meta(route).await?;
+    }
+    let key = match &config.store.key {
+        Some(key) => {
+            operations::store_key(key)?;
+            Vec::new()
+        }
+        None => {
+            vec!["no [store] key: sign-ins cannot be stored; crmsync init makes one".to_owned()]
+        }
+    };
+    Ok(("opens".to_owned(), key))
+}
+
+async fn connection(
+    context: &Context,
+    config: &Config,
+    name: &str,
+) -> Result<(String, Vec<String>), Failure> {
+    let connector = operations::connector(context, config, name).await?;
+    let account = connector.account().await?;
+    let modules = connector.modules().await?.len() as u64;
+    let zone = account.time_zone.map(|zone| format!(", {zone}")).unwrap_or_default();
+    let plan = if account.plan.is_empty() { String::new() } else { format!(", {}", account.plan) };
+    let (user, organization) = (&account.user, &account.organization);
+    let modules = counted(modules, "module");
+    Ok((format!("authorised as {user} at {organization}{plan}{zone}; {modules}"), account.warnings))
+}

@@ -1,0 +1,148 @@
+//! What the store tells a person, and what a person tells the store.
+
+use std::time::Duration;
+
+use crmsync_core::model::row::Resolution;
+use crmsync_core::model::state::Subject;
+use crmsync_core::model::{EntityName, LinkId, RecordId, RecordKey, RouteName, Side};
+
+use super::context::Context;
+use super::exit::Failure;
+use super::operations;
+use crate::clock::Ambient;
+use crate::config::Config;
+use crate::store::{
+    Effect, Quarantine, RouteMeta, RouteStore, RowFilter, RunRecord, Store, StoreError, StoredRow,
+};
+
+/// How long a decision may hold a route: it writes a few rows.
+const LEASE: Duration = Duration::from_secs(20);
+
+/// An open store and the routes of the configuration.
+pub(super) struct History {
+    store: Store,
+    routes: Vec<RouteName>,
+    ambient: Ambient,
+}
+
+impl History {
+    pub(super) async fn open(context: &Context, config: &Config) -> Result<Self, Failure> {
+        let store = operations::store(config).await?;
+        let routes = config.routes.keys().cloned().collect();
+        Ok(Self { store, routes, ambient: context.ambient.clone() })
+    }
+
+    pub(super) async fn rows(
+        &self,
+        route: &RouteName,
+        filter: &RowFilter,
+    ) -> Result<Vec<StoredRow>, StoreError> {
+        self.store.route(route).rows(filter).await
+    }
+
+    /// Stores decisions; the next run carries them out while their fingerprints still match.
+    pub(super) async fn decide(
+        &self,
+        route: &RouteName,
+        decisions: &[Resolution],
+    ) -> Result<(), StoreError> {
+        let store = self.lock(route).await?;
+        let mut stored = Ok(());
+        for decision in decisions {
+            stored = store.resolve(decision).await;
+            if stored.is_err() {
+                break;
+            }
+        }
+        store.release().await?;
+        stored
+    }
+
+    pub(super) async fn quarantines(
+        &self,
+        route: &RouteName,
+    ) -> Result<Vec<Quarantine>, StoreError> {
+        self.store.route(route).quarantines().await
+    }
+
+    /// Lets quarantined records and fields try again in the next run.
+    pub(super) async fn retry(
+        &self,
+        route: &RouteName,
+        quarantines: &[&Quarantine],
+    ) -> Result<(), StoreError> {
+        let store = self.lock(route).await?;
+        let mut stored = Ok(());
+        for quarantine in quarantines {
+            stored = store.retry(&quarantine.subject).await;
+            if stored.is_err() {
+                break;
+            }
+        }
+        store.release().await?;
+        stored
+    }
+
+    async fn lock(&self, route: &RouteName) -> Result<RouteStore, StoreError> {
+        self.store.lock(route, &self.ambient.holder, self.ambient.clock.now(), LEASE).await
+    }
+
+    /// Newest first.
+    pub(super) async fn runs(
+        &self,
+        route: &RouteName,
+        limit: u64,
+    ) -> Result<Vec<RunRecord>, StoreError> {
+        self.store.runs(Some(route), limit).await
+    }
+
+    /// The run `id` of whichever route has it.
+    pub(super) async fn run(&self, id: &str) -> Result<RunRecord, Failure> {
+        for route in &self.routes {
+            if let Some(run) = self.store.route(route).run(id).await? {
+                return Ok(run);
+            }
+        }
+        Err(Failure::config(format!("no run has the ID `{id}`"))
+            .help("crmsync runs list shows the IDs"))
+    }
+
+    pub(super) async fn effects(
+        &self,
+        route: &RouteName,
+        run: &str,
+    ) -> Result<Vec<Effect>, StoreError> {
+        self.store.route(route).effects(run).await
+    }
+
+    pub(super) async fn effects_of(
+        &self,
+        route: &RouteName,
+        link: &LinkId,
+    ) -> Result<Vec<Effect>, StoreError> {
+        self.store.route(route).effects_of(link).await
+    }
+
+    /// The record `id` of either side with its link and counterpart. An ID that both sides use for different
+    /// records means the left one.
+    pub(super) async fn subject(
+        &self,
+        route: &RouteName,
+        entity: &EntityName,
+        id: &RecordId,
+    ) -> Result<Option<Subject>, StoreError> {
+        let reader = self.store.route(route);
+        for side in Side::BOTH {
+            let key = RecordKey { entity: entity.clone(), side, id: id.clone() };
+            if let Some(subject) = reader.subject_of(&key).await? {
+                let now = self.ambient.clock.now();
+                return Ok(reader.subjects(entity, &[subject], now).await?.into_iter().next());
+            }
+        }
+        Ok(None)
+    }
+
+    pub(super) async fn meta(&self, route: &RouteName) -> Result<RouteMeta, StoreError> {
+        self.store.route(route).meta().await
+    }
+}

@@ -1,0 +1,253 @@
+//! The door to the service: everything here needs a running route, an open store or a signed-in connection.
+//!
+//! Commands know this file and nothing behind it. Read the functions at the end first: one an operation.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use crmsync_core::mapping::{self, Diagnostic, SideMetadata};
+use crmsync_core::model::schema::ModuleSchema;
+use crmsync_core::model::{ModuleName, Pair, RouteName, Side};
+use secrecy::{ExposeSecret as _, SecretString};
+use url::Url;
+
+use super::args;
+use super::context::Context;
+use super::exit::{Exit, Failure};
+use super::progress::Progress;
+use super::render::note;
+use super::runs::AfterUndo;
+use crate::config::{self, Config, Route, Secret};
+use crate::connectors::Connector;
+use crate::connectors::http::HttpSettings;
+use crate::connectors::zoho as zoho_api;
+use crate::service::{Session, connect};
+use crate::store::Store;
+
+pub use crate::service::run::Ask;
+pub use crate::service::session::PlanOutcome;
+pub use crate::service::{Mode, RunOptions, RunReport};
+
+/// What a grant code was exchanged for.
+pub(super) struct Grant {
+    pub(super) refresh_token: SecretString,
+    /// Empty where the answer does not list them.
+    pub(super) scopes: Vec<String>,
+}
+
+/// Plans one route without a writer.
+pub(super) async fn plan(
+    context: &Context,
+    config: &Config,
+    route: &RouteName,
+    options: &RunOptions,
+    progress: &dyn Progress,
+) -> Result<PlanOutcome, Failure> {
+    let session = Session::open(config, route, &context.ambient).await?;
+    let outcome = session.plan(options, progress).await;
+    session.close().await?;
+    Ok(outcome?)
+}
+
+/// Plans and applies one route, or applies `options.only`.
+pub(super) async fn sync(
+    context: &Context,
+    config: &Config,
+    route: &RouteName,
+    options: &RunOptions,
+    progress: &dyn Progress,
+) -> Result<RunReport, Failure> {
+    let session = Session::open(config, route, &context.ambient).await?;
+    let report = session.sync(options, progress).await;
+    session.close().await?;
+    Ok(report?)
+}
+
+/// Writes back what a run changed.
+pub(super) async fn undo(
+    _context: &Context,
+    _config: &Config,
+    _route: &RouteName,
+    _run: &str,
+    _progress: &dyn Progress,
+) -> Result<RunReport, Failure> {
+    Err(not_wired("undoing"))
+}
+
+/// Ends the pause that an undo began.
+pub(super) async fn after_undo(
+    _context: &Context,
+    _config: &Config,
+    _route: &RouteName,
+    _run: &str,
+    _choice: AfterUndo,
+) -> Result<(), Failure> {
+    Err(not_wired("ending an undo"))
+}
+
+/// Opens the store, with the key that seals sign-ins where it is set.
+pub(super) async fn store(config: &Config) -> Result<Store, Failure> {
+    Ok(connect::open_store(config).await?)
+}
+
+/// Opens a store that can seal a sign-in.
+///
+/// # Errors
+/// Without a key: to be asked before a grant code is spent, since codes are good once.
+pub(super) async fn sealing_store(config: &Config) -> Result<Store, Failure> {
+    let key = config.store.key.as_ref().ok_or_else(|| {
+        Failure::config("the store has no key to seal the sign-in with").help(
+            "crmsync init writes one into .env; then key = { env = \"CRMSYNC_KEY\" } under [store]",
+        )
+    })?;
+    let key = store_key(key)?;
+    Ok(store(config).await?.with_key(key))
+}
+
+/// Keeps a sign-in, sealed with the store's key.
+pub(super) async fn keep_grant(
+    store: &Store,
+    connection: &str,
+    grant: &Grant,
+) -> Result<(), Failure> {
+    Ok(store.save_secret(&connect::refresh_token_name(connection), &grant.refresh_token).await?)
+}
+
+fn not_wired(what: &str) -> Failure {
+    Failure::config(format!("{what} is not part of this build"))
+}
+
+/// Refuses a store key that is not 32 bytes in base64.
+pub(super) fn store_key(key: &Secret) -> Result<[u8; 32], Failure> {
+    let text = key.reveal()?.expose_secret();
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text.trim()).ok();
+    bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).ok_or_else(|| {
+        Failure::config("the store key is not 32 bytes in base64")
+            .help("crmsync init writes one into .env")
+    })
+}
+
+/// Makes a connection's connector. Nothing is sent before its first use.
+pub(super) async fn connector(
+    context: &Context,
+    config: &Config,
+    name: &str,
+) -> Result<Arc<dyn Connector>, Failure> {
+    let store = store(config).await?;
+    Ok(connect::connector(config, name, &store, &context.ambient).await?)
+}
+
+/// Exchanges a Zoho grant code.
+pub(super) async fn exchange(
+    context: &Context,
+    name: &str,
+    zoho: &config::Zoho,
+    code: &SecretString,
+) -> Result<Grant, Failure> {
+    let client = connect::oauth_client(name, zoho)?;
+    let nothing = SecretString::from(String::new());
+    let seed = context.entropy.seed();
+    let http = HttpSettings {
+        connect_timeout: zoho.shared.connect_timeout,
+        read_timeout: zoho.shared.timeout,
+        proxy: zoho.shared.proxy.as_deref().map(address).transpose()?,
+        ..zoho_api::Settings::new(name, client.clone(), nothing, seed).http
+    };
+    let redirect = zoho.redirect_uri.as_deref().map(address).transpose()?;
+    let clock = context.ambient.clock.clone();
+    let grant =
+        zoho_api::exchange_grant_code(http, clock, &client, code, redirect.as_ref()).await?;
+    Ok(Grant { refresh_token: grant.refresh_token, scopes: grant.scopes })
+}
+
+fn address(text: &str) -> Result<Url, Failure> {
+    Url::parse(text).map_err(|error| Failure::config(format!("`{text}` is no URL: {error}")))
+}
+
+/// Scopes that Zoho needs for `modules`.
+pub(super) fn zoho_scopes(modules: &[ModuleName]) -> Vec<String> {
+    zoho_api::scopes_for(modules)
+}
+
+/// Live metadata of one module.
+pub(super) async fn schema(
+    connector: &dyn Connector,
+    connection: &str,
+    module: &str,
+) -> Result<ModuleSchema, Failure> {
+    let known = connector.modules().await?;
+    let module = ModuleName::new(module);
+    if known.iter().any(|(name, _)| *name == module) {
+        return Ok(connector.describe(&module).await?);
+    }
+    let names: Vec<_> = known.iter().map(|(name, _)| name.as_str()).collect();
+    let failure = Failure::config(format!("{connection} has no module `{module}`"));
+    let nearest = mapping::diagnostic::did_you_mean(module.as_str(), names.iter().copied());
+    Err(failure.help(nearest.unwrap_or_else(|| format!("modules: {}", names.join(", ")))))
+}
+
+/// Checks a route's mapping files against both sides' live metadata: warnings and errors, in the files' order.
+pub(super) async fn compile(
+    context: &Context,
+    config: &Config,
+    route: &Route,
+) -> Result<Vec<Diagnostic>, Failure> {
+    let files = super::mapping::read(&route.mappings)?;
+    let mut metadata = Vec::new();
+    for side in Side::BOTH {
+        let connector = connector(context, config, &route.sides[side]).await?;
+        let known = connector.modules().await?;
+        let mut schemas = BTreeMap::new();
+        for (_, _, file) in &files {
+            let module = ModuleName::new(file.module(side));
+            if known.iter().any(|(name, _)| *name == module) && !schemas.contains_key(&module) {
+                schemas.insert(module.clone(), connector.describe(&module).await?);
+            }
+        }
+        metadata.push((schemas, connector.users().await?));
+    }
+    let entities = files.iter().map(|(_, _, file)| file.name()).collect();
+    let mut found = Vec::new();
+    for (path, text, file) in &files {
+        // The compiler names a module that is not there, by an empty description of it.
+        let missing = Pair::new(Side::Left, Side::Right).map(|side| ModuleSchema {
+            module: ModuleName::new(file.module(side)),
+            label: file.module(side).to_owned(),
+            fields: Vec::new(),
+        });
+        let side = |at: usize, missing| SideMetadata {
+            schema: metadata[at]
+                .0
+                .get(&ModuleName::new(file.module(Side::BOTH[at])))
+                .unwrap_or(missing),
+            users: &metadata[at].1,
+        };
+        let sides = Pair::new(side(0, &missing.left), side(1, &missing.right));
+        found.extend(match mapping::compile(path, text, file, sides, &entities) {
+            Ok((_, warnings)) => warnings,
+            Err(errors) => errors,
+        });
+    }
+    Ok(found)
+}
+
+/// Serves both simulators until Ctrl-C.
+pub(super) async fn sandbox(context: &Context, args: &args::Sandbox) -> Result<Exit, Failure> {
+    let clock = crmsync_simulator::clock::Clock::running(chrono::TimeDelta::zero());
+    let ports = crate::sandbox::Ports { zoho: args.zoho_port, pipedrive: args.pipedrive_port };
+    let sandbox = crate::sandbox::Sandbox::start(&clock, context.entropy.seed(), ports)
+        .await
+        .map_err(|error| Failure::config(format!("cannot start the simulators: {error}")))?;
+    if !args.empty {
+        crate::sandbox::companies::seed_demo(&sandbox.zoho, &sandbox.pipedrive);
+    }
+    let folder = Path::new("mappings/zoho-pipedrive");
+    context.output.raw(&sandbox.config("sqlite://sandbox.db", folder))?;
+    note(
+        "both simulators are serving; the text above is a crmsync.toml for them. Ctrl-C ends them.",
+    );
+    context.cancel.cancelled().await;
+    Ok(Exit::Clean)
+}

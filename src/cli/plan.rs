@@ -1,0 +1,260 @@
+//! `plan`, `apply`, `sync`: what would happen, exactly that, or both in one go.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use crmsync_core::model::{Pair, Plan, RouteName};
+
+use super::args;
+use super::context::Context;
+use super::exit::{Exit, Failure};
+use super::operations::{self, Ask, Mode, PlanOutcome, RunOptions, RunReport};
+use super::plan_view::{self, Detail};
+use super::progress::progress;
+use super::render::{counted, note};
+use crate::config::Config;
+
+pub(super) async fn plan(context: &Context, args: &args::Plan) -> Result<Exit, Failure> {
+    let config = context.config()?;
+    let chosen = choose(&config, &args.targets)?;
+    if args.output.is_some() && chosen.len() > 1 {
+        let message = "a saved plan is of one route";
+        return Err(
+            Failure::config(message).help("name the route: crmsync plan ROUTE -o plan.json")
+        );
+    }
+    let (mut outcomes, mut exit) = (Vec::new(), Exit::Clean);
+    for (route, entities) in chosen {
+        let options = options(context, &args.scope, entities, None);
+        let progress = progress(&context.output);
+        let outcome =
+            operations::plan(context, &config, &route, &options, progress.as_ref()).await?;
+        exit = exit.max(exit_of(&outcome.plan));
+        outcomes.push(outcome);
+    }
+    if let (Some(path), Some(outcome)) = (&args.output, outcomes.first()) {
+        save(path, &outcome.plan)?;
+    }
+    let detail = if args.all { Detail::All } else { Detail::First };
+    context.output.result(&outcomes, || {
+        outcomes.iter().map(|outcome| show_outcome(context, &config, outcome, detail)).collect()
+    })?;
+    Ok(exit)
+}
+
+fn show_outcome(
+    context: &Context,
+    config: &Config,
+    outcome: &PlanOutcome,
+    detail: Detail,
+) -> String {
+    let names = names(config, &outcome.plan.route);
+    let plan = plan_view::show(&outcome.plan, &names, detail, &context.output);
+    let next = if outcome.plan.guards.is_empty() {
+        String::new()
+    } else {
+        let plan = &outcome.plan;
+        format!("to approve it: crmsync sync {} --approve {}\n", plan.route, plan.hash)
+    };
+    format!("{plan}{}{next}", plan_view::cost(&outcome.forecast, &names))
+}
+
+/// Exit code of a plan: a guard that holds something back, else open rows.
+fn exit_of(plan: &Plan) -> Exit {
+    if !plan.guards.is_empty() {
+        Exit::Guard
+    } else if plan.rows.iter().any(crmsync_core::model::OpenRow::is_open) {
+        Exit::Open
+    } else {
+        Exit::Clean
+    }
+}
+
+fn save(path: &Path, plan: &Plan) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(plan)
+        .map_err(|error| Failure::config(format!("cannot write the plan: {error}")))?;
+    fs::write(path, text + "\n")
+        .map_err(|error| Failure::config(format!("cannot write {}: {error}", path.display())))
+}
+
+pub(super) async fn apply(context: &Context, args: &args::Apply) -> Result<Exit, Failure> {
+    let config = context.config()?;
+    let plan = load(&args.plan)?;
+    let route = plan.route.clone();
+    known(&config, &route)?;
+    // Handing over the file is consent to what it shows; guards ask for more than that.
+    let approve = args.approve.clone();
+    if let Some(hash) = &approve
+        && *hash != plan.hash
+    {
+        let message = format!("{} has the hash {}, not {hash}", args.plan.display(), plan.hash);
+        return Err(Failure::config(message).help("approve the plan that you read"));
+    }
+    let options = RunOptions {
+        approve,
+        only: Some(plan),
+        cancel: context.cancel.clone(),
+        ..RunOptions::default()
+    };
+    let progress = progress(&context.output);
+    let report = operations::sync(context, &config, &route, &options, progress.as_ref()).await?;
+    drop(progress);
+    report_runs(context, &config, &[report])
+}
+
+/// Reads a saved plan; one that was edited no longer has its hash.
+fn load(path: &Path) -> Result<Plan, Failure> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| Failure::config(format!("cannot read {}: {error}", path.display())))?;
+    let plan: Plan = serde_json::from_str(&text).map_err(|error| {
+        let message = format!("{}: not a saved plan: {error}", path.display());
+        Failure::config(message).help("crmsync plan -o plan.json writes one")
+    })?;
+    if plan.compute_hash() == plan.hash {
+        return Ok(plan);
+    }
+    let message = format!("{} was changed after it was saved", path.display());
+    Err(Failure::config(message).help("plan again; to leave something out, decide its rows first"))
+}
+
+pub(super) async fn sync(context: &Context, args: &args::Sync) -> Result<Exit, Failure> {
+    let config = context.config()?;
+    let mut reports = Vec::new();
+    for (route, entities) in choose(&config, &args.targets)? {
+        let mut options = options(context, &args.scope, entities, args.approve.clone());
+        options.ask = match args.approve.as_deref() {
+            Some(AUTO) => Some(Arc::new(|_: &Plan| true)),
+            Some(_) | None => ask(context, names(&config, &route)),
+        };
+        let progress = progress(&context.output);
+        reports
+            .push(operations::sync(context, &config, &route, &options, progress.as_ref()).await?);
+        if context.cancel.is_cancelled() {
+            break;
+        }
+    }
+    report_runs(context, &config, &reports)
+}
+
+/// Approves whatever the plan holds: for rehearsals and scripts whose author has thought about it.
+const AUTO: &str = "auto";
+
+/// On a terminal a person is shown the plan and asked; elsewhere nobody is there to ask.
+fn ask(context: &Context, names: Pair<String>) -> Option<Ask> {
+    let attended = io::stdin().is_terminal() && io::stderr().is_terminal() && !context.output.json;
+    let output = context.output;
+    attended.then(|| -> Ask {
+        Arc::new(move |plan: &Plan| {
+            note(&plan_view::show(plan, &names, Detail::First, &output));
+            note("Apply this plan? Type yes:");
+            let mut answer = String::new();
+            io::stdin().read_line(&mut answer).is_ok() && answer.trim() == "yes"
+        })
+    })
+}
+
+fn report_runs(context: &Context, config: &Config, reports: &[RunReport]) -> Result<Exit, Failure> {
+    context
+        .output
+        .result(&reports, || reports.iter().map(|report| show_report(config, report)).collect())?;
+    Ok(reports.iter().map(|report| report.exit).max().unwrap_or(Exit::Clean))
+}
+
+/// What a run did, in a few lines.
+fn show_report(config: &Config, report: &RunReport) -> String {
+    let names = names(config, &report.run.route);
+    let counts: Vec<_> = report
+        .run
+        .counts
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(name, count)| format!("  {name:<22}{count}\n"))
+        .collect();
+    let done = if counts.is_empty() { "  nothing to do\n".to_owned() } else { counts.concat() };
+    let waiting = match report.open_rows {
+        0 => String::new(),
+        rows => format!("{} waiting: crmsync conflicts list\n", counted(rows, "row")),
+    };
+    let guarded = if report.exit == Exit::Guard {
+        let (route, hash) = (&report.run.route, &report.plan.hash);
+        format!(
+            "held back until a person approves: crmsync plan {route}, then crmsync sync {route} --approve {hash}\n"
+        )
+    } else {
+        String::new()
+    };
+    let error = report.run.error.as_ref().map(|error| format!("{error}\n")).unwrap_or_default();
+    format!(
+        "route {}, run {}\n{done}{}{waiting}{guarded}{error}",
+        report.run.route,
+        report.run.id,
+        plan_view::cost(&report.cost, &names)
+    )
+}
+
+/// Names of a route's connections.
+pub(super) fn names(config: &Config, route: &RouteName) -> Pair<String> {
+    let unknown = || Pair::new("left".to_owned(), "right".to_owned());
+    config.routes.get(route).map_or_else(unknown, |route| route.sides.clone())
+}
+
+fn options(
+    context: &Context,
+    scope: &args::Scope,
+    entities: Vec<crmsync_core::model::EntityName>,
+    approve: Option<String>,
+) -> RunOptions {
+    let mode = match (scope.full, scope.resync) {
+        (_, true) => Mode::Resync,
+        (true, false) => Mode::Full,
+        (false, false) => Mode::Sync,
+    };
+    RunOptions {
+        entities,
+        approve,
+        mode,
+        record: scope.record.clone(),
+        wait_for_settling: true,
+        cancel: context.cancel.clone(),
+        ..RunOptions::default()
+    }
+}
+
+/// Routes to run, each with the entities asked for; none means all.
+pub(super) fn choose(
+    config: &Config,
+    targets: &[args::Target],
+) -> Result<BTreeMap<RouteName, Vec<crmsync_core::model::EntityName>>, Failure> {
+    if config.routes.is_empty() {
+        let message = format!("{} has no [routes.…] table", config.file.display());
+        return Err(
+            Failure::config(message).help("a route joins two connections; see crmsync init")
+        );
+    }
+    if targets.is_empty() {
+        return Ok(config.routes.keys().map(|route| (route.clone(), Vec::new())).collect());
+    }
+    let mut chosen: BTreeMap<RouteName, Vec<_>> = BTreeMap::new();
+    for target in targets {
+        known(config, &target.route)?;
+        chosen.entry(target.route.clone()).or_default().extend(target.entity.clone());
+    }
+    // `crm crm/contact` asks for all of it.
+    for target in targets.iter().filter(|target| target.entity.is_none()) {
+        chosen.insert(target.route.clone(), Vec::new());
+    }
+    Ok(chosen)
+}
+
+/// Refuses a route that the configuration does not have.
+pub(super) fn known(config: &Config, route: &RouteName) -> Result<(), Failure> {
+    if config.routes.contains_key(route) {
+        return Ok(());
+    }
+    let names: Vec<_> = config.routes.keys().map(RouteName::as_str).collect();
+    Err(Failure::config(format!("no route is called `{route}`"))
+        .help(format!("routes: {}", names.join(", "))))
+}

@@ -1,0 +1,99 @@
+//! Progress on stderr: bars on a terminal, plain lines elsewhere.
+
+use std::io::{self, IsTerminal as _};
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::render::{Output, note};
+use crate::service::Silent;
+
+pub use crate::service::Progress;
+
+/// Chooses how progress is shown.
+pub fn progress(output: &Output) -> Box<dyn Progress> {
+    if output.quiet {
+        Box::new(Silent)
+    } else if io::stderr().is_terminal() {
+        Box::new(Bars { bar: Mutex::new(ProgressBar::hidden()) })
+    } else {
+        Box::new(Lines { state: Mutex::new(None) })
+    }
+}
+
+struct Bars {
+    bar: Mutex<ProgressBar>,
+}
+
+impl Progress for Bars {
+    fn phase(&self, name: &str, total: Option<u64>) {
+        let bar = match total {
+            Some(total) => ProgressBar::new(total)
+                .with_style(style("{msg:20} {bar:30} {pos}/{len}  {per_sec}  {eta} left")),
+            None => {
+                ProgressBar::new_spinner().with_style(style("{msg:20} {spinner} {pos}  {per_sec}"))
+            }
+        };
+        bar.set_message(name.to_owned());
+        let mut current = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        current.finish_and_clear();
+        *current = bar;
+    }
+
+    fn advance(&self, by: u64) {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner).inc(by);
+    }
+
+    fn note(&self, line: &str) {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner).suspend(|| note(line));
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner).finish_and_clear();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+struct Lines {
+    /// The phase under way and how far it came.
+    state: Mutex<Option<(String, u64)>>,
+}
+
+impl Lines {
+    fn finish(&self) {
+        let ended = self.state.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((name, steps)) = ended
+            && steps > 0
+        {
+            note(&format!("{name}: {steps}"));
+        }
+    }
+}
+
+impl Progress for Lines {
+    fn phase(&self, name: &str, _total: Option<u64>) {
+        self.finish();
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Some((name.to_owned(), 0));
+    }
+
+    fn advance(&self, by: u64) {
+        if let Some((_, steps)) = &mut *self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            *steps += by;
+        }
+    }
+
+    fn note(&self, line: &str) {
+        note(line);
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

@@ -1,0 +1,151 @@
+//! The conflict report as one HTML file that needs nothing else: readable on a phone, printable, all values escaped.
+
+use askama::Template;
+use crmsync_core::model::{Side, Value};
+
+use super::{Conflict, ConflictReport, Moment, evidence_name, kind_name, policy_name, shown};
+
+#[derive(Template)]
+#[template(path = "conflicts.html")]
+struct Page<'a> {
+    generated_at: String,
+    open: usize,
+    cards: Vec<Card<'a>>,
+}
+
+/// One conflict, laid out.
+struct Card<'a> {
+    row: &'a Conflict,
+    status: &'static str,
+    kind: &'static str,
+    field: String,
+    base: String,
+    sides: [SideCard; 2],
+    rule: &'static str,
+    evidence: &'static str,
+    first_seen: String,
+}
+
+struct SideCard {
+    name: String,
+    value: Vec<Piece>,
+    id: String,
+    url: Option<String>,
+    utc: String,
+    local: String,
+    wins: bool,
+}
+
+/// A part of a value; `differs` is marked.
+#[derive(Debug, PartialEq, Eq)]
+struct Piece {
+    text: String,
+    differs: bool,
+}
+
+/// Renders the report.
+///
+/// # Errors
+/// When the template cannot be filled, which a test rules out for every kind of row.
+pub fn write(report: &ConflictReport) -> Result<String, askama::Error> {
+    let page = Page {
+        generated_at: report.generated_at.format("%Y-%m-%d %H:%M UTC").to_string(),
+        open: report.conflicts.iter().filter(|row| row.status == super::Status::Open).count(),
+        cards: report.conflicts.iter().map(card).collect(),
+    };
+    page.render()
+}
+
+fn card(row: &Conflict) -> Card<'_> {
+    let base = row.base.as_ref().map(|base| {
+        if base.left == base.right {
+            base.left.to_string()
+        } else {
+            format!("{} | {}", base.left, base.right)
+        }
+    });
+    Card {
+        row,
+        status: row.status.as_str(),
+        kind: kind_name(row.kind),
+        field: row.field.as_ref().map_or_else(|| "whole record".to_owned(), ToString::to_string),
+        base: base.unwrap_or_default(),
+        sides: Side::BOTH.map(|side| side_card(row, side)),
+        rule: row.rule.map(policy_name).unwrap_or_default(),
+        evidence: row.evidence.map(evidence_name).unwrap_or_default(),
+        first_seen: row.first_seen.format("%Y-%m-%d %H:%M UTC").to_string(),
+    }
+}
+
+fn side_card(row: &Conflict, side: Side) -> SideCard {
+    let (own, other) = match side {
+        Side::Left => (row.left.as_ref(), row.right.as_ref()),
+        Side::Right => (row.right.as_ref(), row.left.as_ref()),
+    };
+    let record = row.records[side].as_ref();
+    let moment = row.modified_at[side].as_ref();
+    SideCard {
+        name: row.sides[side].clone(),
+        value: pieces(own, other),
+        id: record.map(|record| record.id.to_string()).unwrap_or_default(),
+        url: record.and_then(|record| record.url.clone()),
+        utc: moment
+            .map(|it| it.utc.format("%Y-%m-%d %H:%M:%S UTC").to_string())
+            .unwrap_or_default(),
+        local: moment.and_then(|it: &Moment| it.local.clone()).unwrap_or_default(),
+        wins: row.winner == Some(side),
+    }
+}
+
+/// Cuts `own` into what it shares with `other` at its start and end, and what differs between them.
+fn pieces(own: Option<&Value>, other: Option<&Value>) -> Vec<Piece> {
+    let own: Vec<char> = shown(own).chars().collect();
+    let other: Vec<char> = shown(other).chars().collect();
+    let shared = own.iter().zip(&other).take_while(|(a, b)| a == b).count();
+    let most = own.len().min(other.len()) - shared;
+    let ending =
+        own.iter().rev().zip(other.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
+    let piece = |chars: &[char], differs| Piece { text: chars.iter().collect(), differs };
+    let parts = [
+        piece(&own[..shared], false),
+        piece(&own[shared..own.len() - ending], true),
+        piece(&own[own.len() - ending..], false),
+    ];
+    parts.into_iter().filter(|part| !part.text.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_two_values_when_cut_then_only_what_differs_is_marked() {
+        let cases = [
+            (
+                "other has more",
+                "Ada King",
+                "Ada Byron King",
+                vec![("Ada ", false), ("King", false)],
+            ),
+            (
+                "own has more",
+                "Ada Byron King",
+                "Ada King",
+                vec![("Ada ", false), ("Byron ", true), ("King", false)],
+            ),
+            ("all", "abc", "xyz", vec![("abc", true)]),
+            ("same", "abc", "abc", vec![("abc", false)]),
+            ("repeats", "aa", "aaa", vec![("aa", false)]),
+            ("empty on the other", "abc", "", vec![("abc", true)]),
+        ];
+        for (case, own, other, expected) in cases {
+            let (own, other) = (Value::text(own), Value::text(other));
+
+            let cut = pieces(Some(&own), Some(&other));
+
+            let cut: Vec<_> =
+                cut.iter().map(|piece| (piece.text.as_str(), piece.differs)).collect();
+            assert_eq!(cut, expected, "{case}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The conflict report on a terminal.
+
+use crmsync_core::model::{Pair, Side};
+
+use super::{Conflict, ConflictReport, Moment, evidence_name, kind_name, policy_name, shown};
+use crate::cli::render::{Output, counted, joined, printable};
+
+/// Columns of a row's ID that tell it from the others.
+pub const SHORT_ID: usize = 10;
+
+/// One line a conflict.
+pub fn list(report: &ConflictReport, output: &Output) -> String {
+    if report.conflicts.is_empty() {
+        return "nothing is waiting\n".to_owned();
+    }
+    let header = ["id", "entity", "field", "left", "right", "status", "why"];
+    let rows = report.conflicts.iter().map(|conflict| {
+        vec![
+            conflict.row_id.chars().take(SHORT_ID).collect(),
+            format!("{}/{}", conflict.route, conflict.entity),
+            field(conflict),
+            side_cell(conflict, Side::Left),
+            side_cell(conflict, Side::Right),
+            outcome(conflict),
+            conflict.code.to_string(),
+        ]
+    });
+    let table = output.table(&header, rows);
+    let total = u64::try_from(report.conflicts.len()).unwrap_or(u64::MAX);
+    format!("{table}{}; `crmsync conflicts show ID` tells more\n", counted(total, "row"))
+}
+
+/// Everything about one conflict, a line a fact.
+pub fn detail(conflict: &Conflict) -> String {
+    let text = |text: &str| text.to_owned();
+    let mut lines = vec![
+        ("row", conflict.row_id.clone()),
+        ("entity", format!("{}/{}", conflict.route, conflict.entity)),
+        ("field", field(conflict)),
+        ("kind", format!("{} {}", kind_name(conflict.kind), conflict.code)),
+        ("status", outcome(conflict)),
+        ("message", conflict.message.clone()),
+        ("base", conflict.base.as_ref().map(base).unwrap_or_default()),
+        ("left", shown(conflict.left.as_ref())),
+        ("", place(conflict, Side::Left)),
+        ("right", shown(conflict.right.as_ref())),
+        ("", place(conflict, Side::Right)),
+        ("rule", conflict.rule.map(policy_name).map(text).unwrap_or_default()),
+        ("evidence", conflict.evidence.map(evidence_name).map(text).unwrap_or_default()),
+        ("run", conflict.run.clone()),
+        ("first seen", conflict.first_seen.format("%Y-%m-%d %H:%M:%S UTC").to_string()),
+    ];
+    for candidate in &conflict.candidates {
+        let url = candidate.url.as_deref().unwrap_or_default();
+        lines.push(("candidate", format!("{} {url}", candidate.id)));
+    }
+    let shown = lines.iter().filter(|(_, text)| !text.trim().is_empty());
+    joined(shown.map(|(name, text)| format!("{name:<11}{}\n", printable(text.trim_end()))))
+}
+
+fn field(conflict: &Conflict) -> String {
+    conflict.field.as_ref().map_or_else(|| "(record)".to_owned(), ToString::to_string)
+}
+
+fn base(base: &Pair<crmsync_core::model::Value>) -> String {
+    if base.left == base.right {
+        base.left.to_string()
+    } else {
+        format!("{} | {}", base.left, base.right)
+    }
+}
+
+fn side_cell(conflict: &Conflict, side: Side) -> String {
+    let value = match side {
+        Side::Left => conflict.left.as_ref(),
+        Side::Right => conflict.right.as_ref(),
+    };
+    let id = conflict.records[side].as_ref().map(|record| format!("#{}", record.id));
+    match (value, id) {
+        (Some(value), _) => value.to_string(),
+        (None, Some(id)) => id,
+        (None, None) => String::new(),
+    }
+}
+
+fn outcome(conflict: &Conflict) -> String {
+    match conflict.winner {
+        Some(winner) => format!("{}: {winner}", conflict.status.as_str()),
+        None => conflict.status.as_str().to_owned(),
+    }
+}
+
+fn place(conflict: &Conflict, side: Side) -> String {
+    let record = conflict.records[side].as_ref();
+    let id = record.map(|record| format!("{} #{}", conflict.sides[side], record.id));
+    let id = id.unwrap_or_default();
+    let url = record.and_then(|record| record.url.clone()).unwrap_or_default();
+    let at = conflict.modified_at[side].as_ref().map(moment).unwrap_or_default();
+    [id, at, url].iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("  ")
+}
+
+/// `modified 2026-01-10 09:15:00 UTC (2026-01-10 10:15:00 CET)`.
+fn moment(moment: &Moment) -> String {
+    let utc = moment.utc.format("%Y-%m-%d %H:%M:%S UTC");
+    match &moment.local {
+        Some(local) => format!("modified {utc} ({local})"),
+        None => format!("modified {utc}"),
+    }
+}

@@ -1,0 +1,150 @@
+//! `why`: where a record's values come from, and what keeps them from flowing.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use crmsync_core::model::{FieldName, Link, Observation, Pair, RecordId, Side, Value};
+use serde::Serialize;
+
+use super::args::Why;
+use super::context::Context;
+use super::exit::{Exit, Failure};
+use super::history::History;
+use super::plan;
+use super::plan_view::one_line;
+use super::render::{Output, printable};
+use crate::store::{Effect, RowFilter, StoredRow};
+
+/// Everything the store knows of one record.
+#[derive(Serialize)]
+struct Explanation {
+    link: Option<Link>,
+    observations: Pair<Option<Observation>>,
+    rows: Vec<StoredRow>,
+    effects: Vec<Effect>,
+}
+
+pub(super) async fn run(context: &Context, args: &Why) -> Result<Exit, Failure> {
+    let config = context.config()?;
+    plan::known(&config, &args.target.route)?;
+    let history = History::open(context, &config).await?;
+    let explanation = explain(&history, args).await?;
+    let field = args.field.as_deref().map(FieldName::new);
+    context.output.result(&explanation, || show(&explanation, field.as_ref(), &context.output))?;
+    Ok(if explanation.rows.is_empty() { Exit::Clean } else { Exit::Open })
+}
+
+async fn explain(history: &History, args: &Why) -> Result<Explanation, Failure> {
+    let route = &args.target.route;
+    let entity = args.target.entity.clone().ok_or_else(|| {
+        Failure::config("which entity?").help(format!("write {route}/contact, for example"))
+    })?;
+    let id = RecordId::new(&args.id);
+    let subject = history.subject(route, &entity, &id).await?.ok_or_else(|| {
+        Failure::config(format!("{entity} {id} is not known to route {route}"))
+            .help("crmsync sync reads it, if the mapping's filter lets it in")
+    })?;
+    let (link, observations) = (subject.link, subject.observations);
+    let filter =
+        RowFilter { entity: Some(entity.clone()), open_only: true, ..RowFilter::default() };
+    let about = |stored: &StoredRow| {
+        let records = &stored.row.records;
+        let named = Side::BOTH.iter().any(|side| records[*side].as_ref() == Some(&id));
+        named || link.as_ref().is_some_and(|link| stored.row.link.as_ref() == Some(&link.id))
+    };
+    let rows = history.rows(route, &filter).await?.into_iter().filter(about).collect();
+    let effects = match &link {
+        Some(link) => history.effects_of(route, &link.id).await?,
+        None => Vec::new(),
+    };
+    Ok(Explanation { link, observations, rows, effects })
+}
+
+fn show(explanation: &Explanation, only: Option<&FieldName>, output: &Output) -> String {
+    let mut text = match &explanation.link {
+        Some(link) => {
+            let end = |side: Side| {
+                link.ends[side].as_ref().map_or_else(|| "(none)".to_owned(), |id| format!("#{id}"))
+            };
+            format!("linked: left {} ⇄ right {}\n", end(Side::Left), end(Side::Right))
+        }
+        None => "not linked to a record on the other side\n".to_owned(),
+    };
+    for side in Side::BOTH {
+        if let Some(observation) = &explanation.observations[side] {
+            let at =
+                observation.modified_at.map(|at| at.format("%Y-%m-%d %H:%M:%S UTC").to_string());
+            let scope = if observation.in_scope { "" } else { ", outside the mapping's filter" };
+            let at = at.unwrap_or_else(|| "at an unknown time".to_owned());
+            let _ = writeln!(text, "{side}: #{}, modified {at}{scope}", observation.key.id);
+        }
+    }
+    text.push('\n');
+    text.push_str(&fields(explanation, only, output));
+    for stored in &explanation.rows {
+        let field = stored.row.field.as_ref();
+        if only.is_none() || field.is_none() || field == only {
+            let message = printable(&stored.row.message);
+            let _ = writeln!(text, "\nwaiting: {} {message}", stored.row.code);
+            let _ = writeln!(text, "         crmsync conflicts show {}", stored.row.id.0);
+        }
+    }
+    text.push_str(&writes(&explanation.effects, only));
+    text
+}
+
+fn fields(explanation: &Explanation, only: Option<&FieldName>, output: &Output) -> String {
+    let observed = |side: Side| explanation.observations[side].as_ref();
+    let baseline = explanation.link.as_ref().map(|link| &link.baseline);
+    let mut names: BTreeSet<&FieldName> = BTreeSet::new();
+    for side in Side::BOTH {
+        names.extend(observed(side).into_iter().flat_map(|observation| observation.fields.keys()));
+    }
+    names.extend(baseline.into_iter().flat_map(|baseline| baseline.keys()));
+    let rows = names.into_iter().filter(|name| only.is_none_or(|only| only == *name)).map(|name| {
+        let value = |side: Side| observed(side).and_then(|it| it.fields.get(name));
+        let agreement = baseline.and_then(|baseline| baseline.get(name));
+        let agreed = agreement.map_or_else(String::new, |it| {
+            let pin = if it.pinned { " (kept different)" } else { "" };
+            format!("{} | {}{pin}", one_line(&it.values.left), one_line(&it.values.right))
+        });
+        let (left, right) = (value(Side::Left), value(Side::Right));
+        let changed = agreement.map_or("never agreed", |it| {
+            state(
+                left.is_some_and(|it2| *it2 != it.values.left),
+                right.is_some_and(|it2| *it2 != it.values.right),
+            )
+        });
+        let cell = |value: Option<&Value>| value.map(one_line).unwrap_or_default();
+        vec![name.to_string(), cell(left), cell(right), agreed, changed.to_owned()]
+    });
+    output.table(&["field", "left", "right", "last agreed", "since then"], rows)
+}
+
+const fn state(left: bool, right: bool) -> &'static str {
+    match (left, right) {
+        (false, false) => "unchanged",
+        (true, false) => "left changed",
+        (false, true) => "right changed",
+        (true, true) => "both changed",
+    }
+}
+
+/// Our own writes, newest last.
+fn writes(effects: &[Effect], only: Option<&FieldName>) -> String {
+    let mut text = String::new();
+    for effect in effects {
+        let touched =
+            effect.after.iter().filter(|(field, _)| only.is_none_or(|only| only == *field));
+        for (field, after) in touched {
+            let at = effect.at.format("%Y-%m-%d %H:%M:%S UTC");
+            let side = effect.op.writes().map(|side| format!(" to {side}")).unwrap_or_default();
+            let before = effect.before.get(field).map(one_line).unwrap_or_default();
+            let after = one_line(after);
+            let (run, code) = (&effect.run, effect.op.code);
+            let _ = writeln!(text, "\nwritten{side} {at}, run {run}, {code}");
+            let _ = writeln!(text, "    {field}: {before} → {after}");
+        }
+    }
+    text
+}

@@ -1,0 +1,97 @@
+//! Both simulators with a company each, and a configuration that points at them: what `demo` and `sandbox` run on.
+//!
+//! Nothing here knows the sync. Read `companies.rs` for who works there.
+
+pub mod companies;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use crmsync_simulator::clock::Clock;
+use crmsync_simulator::host::{Host, Service};
+use crmsync_simulator::pipedrive::{self, Pipedrive};
+use crmsync_simulator::traffic::Traffic;
+use crmsync_simulator::zoho::{self, Field, FieldType, Zoho};
+
+/// Label of the field that names a record's counterpart, on either side.
+const ZOHO_EXTERNAL_ID: &str = "Pipedrive_ID";
+const PIPEDRIVE_EXTERNAL_ID: &str = "Zoho ID";
+
+/// Two simulated CRMs on loopback; they stop when dropped.
+pub struct Sandbox {
+    pub zoho: Arc<Zoho>,
+    pub pipedrive: Arc<Pipedrive>,
+    zoho_host: Host,
+    pipedrive_host: Host,
+}
+
+/// Where the simulators listen; 0 picks a free port.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ports {
+    pub zoho: u16,
+    pub pipedrive: u16,
+}
+
+impl Sandbox {
+    /// Starts both simulators without records, with our external-ID fields in place.
+    ///
+    /// # Errors
+    /// When a port is taken.
+    pub async fn start(clock: &Clock, seed: u64, ports: Ports) -> io::Result<Self> {
+        let zoho = Arc::new(Zoho::new(zoho::Settings::new(clock.clone(), seed)));
+        let pipedrive = Arc::new(Pipedrive::new(pipedrive::Settings::new(clock.clone(), seed)));
+        for module in ["Accounts", "Contacts", "Deals", "Products", "Tasks"] {
+            let field =
+                Field::new(ZOHO_EXTERNAL_ID, FieldType::Text).with_length(100).with_unique();
+            zoho.add_field(module, field);
+        }
+        for entity in ["organizations", "persons", "deals", "products"] {
+            pipedrive.add_field(entity, PIPEDRIVE_EXTERNAL_ID, "varchar", &[]);
+        }
+        // Owners are matched by e-mail: everyone works in both systems.
+        zoho.add_user(zoho::User::new(
+            "Sales",
+            "Team",
+            "sales@example.com",
+            chrono_tz::Europe::Tallinn,
+        ));
+        pipedrive.add_user("Ann Admin", "ann@example.com", "Europe/Berlin");
+        pipedrive.add_user("Sync Robot", "robot@example.com", "Europe/Berlin");
+        let zoho_host = Host::start(Arc::clone(&zoho) as Arc<dyn Service>, ports.zoho).await?;
+        let pipedrive_host =
+            Host::start(Arc::clone(&pipedrive) as Arc<dyn Service>, ports.pipedrive).await?;
+        Ok(Self { zoho, pipedrive, zoho_host, pipedrive_host })
+    }
+
+    pub fn zoho_url(&self) -> String {
+        self.zoho_host.url()
+    }
+
+    pub fn pipedrive_url(&self) -> String {
+        self.pipedrive_host.url()
+    }
+
+    pub fn traffic(&self) -> [(&'static str, &Traffic); 2] {
+        [("zoho", self.zoho.traffic()), ("pipedrive", self.pipedrive.traffic())]
+    }
+
+    /// A `crmsync.toml` whose connections lead to the simulators; secrets stand in plain text, being worthless.
+    pub fn config(&self, store_url: &str, mappings: &Path) -> String {
+        let client = zoho::Client::default();
+        let refresh = self.zoho.refresh_token("ZohoCRM.modules.ALL,ZohoCRM.settings.ALL,ZohoCRM.users.ALL,ZohoCRM.org.ALL,ZohoCRM.coql.READ");
+        format!(
+            "[store]\nurl = \"{store_url}\"\n\n\
+             [connections.zoho]\ntype = \"zoho\"\nclient_id = \"{id}\"\nclient_secret = \"{secret}\"\n\
+             refresh_token = \"{refresh}\"\naccounts_url = \"{zoho}\"\napi_url = \"{zoho}\"\n\n\
+             [connections.pipedrive]\ntype = \"pipedrive\"\ncompany = \"acme\"\napi_token = \"{token}\"\napi_url = \"{pipedrive}\"\n\n\
+             [routes.crm]\nleft = \"zoho\"\nright = \"pipedrive\"\nmappings = \"{mappings}\"\n",
+            id = client.id,
+            secret = client.secret,
+            zoho = self.zoho_url(),
+            token = self.pipedrive.api_token(),
+            pipedrive = self.pipedrive_url(),
+            mappings = mappings.display(),
+        )
+    }
+}

@@ -1,0 +1,192 @@
+//! One route, opened from the configuration: what every command works with.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use crmsync_core::mapping::Diagnostic;
+use crmsync_core::model::{Pair, Plan, RouteName, Side};
+
+use super::error::ServiceError;
+use super::metadata::{Metadata, compile, modules, read_folder};
+use super::run::{
+    LEASE, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, sync,
+};
+use super::{connect, forecast};
+use crate::clock::Ambient;
+use crate::config::Config;
+use crate::connectors::{Connector, Cost};
+use crate::store::{RouteStore, Store, StoreError};
+
+/// A route with its store and both connections open.
+pub struct Session {
+    pub store: Store,
+    pub route: OpenRoute,
+    pub settings: RunSettings,
+    pub ambient: Ambient,
+    /// What the mapping files do not say clearly; shown by `check` and before a run.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A dry run: what would happen, and what it would cost.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct PlanOutcome {
+    pub plan: Plan,
+    /// Cost of applying it, by side.
+    pub forecast: Pair<Cost>,
+    /// What planning itself cost.
+    pub spent: Pair<Cost>,
+}
+
+impl Session {
+    /// Opens the store, signs in on both sides and compiles the mapping files.
+    ///
+    /// # Errors
+    /// What is wrong with store, connections or mapping files.
+    pub async fn open(
+        config: &Config,
+        name: &RouteName,
+        ambient: &Ambient,
+    ) -> Result<Self, ServiceError> {
+        let route = config.routes.get(name).ok_or_else(|| unknown_route(config, name))?;
+        let store = connect::open_store(config).await?;
+        let left = connect::connector(config, &route.sides.left, &store, ambient).await?;
+        let right = connect::connector(config, &route.sides.right, &store, ambient).await?;
+        let sources = read_folder(&route.mappings)?;
+        let modules = Pair::new(modules(&sources, Side::Left), modules(&sources, Side::Right));
+        let (left_metadata, right_metadata, left_account, right_account) = tokio::try_join!(
+            Metadata::load(left.as_ref(), &modules.left),
+            Metadata::load(right.as_ref(), &modules.right),
+            left.account(),
+            right.account(),
+        )?;
+        let compiled = compile(&sources, &Pair::new(left_metadata, right_metadata))?;
+        let route = OpenRoute {
+            name: name.clone(),
+            connectors: Pair::new(left, right),
+            connections: route.sides.clone(),
+            accounts: Pair::new(left_account, right_account),
+            entities: compiled.entities,
+            deferred: compiled.deferred,
+        };
+        let settings = RunSettings {
+            settle: TimeDelta::from_std(config.settle).unwrap_or(TimeDelta::seconds(120)),
+            guards: config.guards.clone(),
+            ..RunSettings::default()
+        };
+        Ok(Self { store, route, settings, ambient: ambient.clone(), warnings: compiled.warnings })
+    }
+
+    /// Plans and applies in one go.
+    ///
+    /// # Errors
+    /// What ended the run early.
+    pub async fn sync(
+        &self,
+        options: &RunOptions,
+        progress: &dyn Progress,
+    ) -> Result<RunReport, ServiceError> {
+        let store = self.lock().await?;
+        let run = self.context(options, progress);
+        let report = sync(&run, &store).await;
+        let released = store.release().await;
+        let report = report?;
+        released?;
+        self.keep_metadata().await?;
+        Ok(report)
+    }
+
+    /// Plans without a writer, on a copy of the store: the real store and both sides stay as they are.
+    ///
+    /// # Errors
+    /// What ended planning early.
+    pub async fn plan(
+        &self,
+        options: &RunOptions,
+        progress: &dyn Progress,
+    ) -> Result<PlanOutcome, ServiceError> {
+        let (copy, _folder) = connect::copy_of(&self.store).await?;
+        let now = self.ambient.clock.now();
+        let store = copy
+            .lock(&self.route.name, &self.ambient.holder, now, Duration::from_secs(24 * 60 * 60))
+            .await?;
+        let run = self.context(options, progress);
+        let before = self.spent();
+        let plan = super::run::dry_run(&run, &store).await?;
+        let after = self.spent();
+        let forecast = forecast::forecast(&self.route, &self.settings, &plan);
+        let spent = Pair::new(Side::Left, Side::Right).map(|side| Cost {
+            calls: after[side].calls - before[side].calls,
+            units: after[side].units - before[side].units,
+        });
+        Ok(PlanOutcome { plan, forecast, spent })
+    }
+
+    /// Takes the route's lease; one whose holder was killed is taken over before it ends.
+    async fn lock(&self) -> Result<RouteStore, StoreError> {
+        let (name, ambient) = (&self.route.name, &self.ambient);
+        match self.store.lock(name, &ambient.holder, ambient.clock.now(), LEASE).await {
+            Err(StoreError::Leased { holder, until, .. }) if (ambient.is_gone)(&holder) => {
+                self.store.lock(name, &ambient.holder, until, LEASE).await
+            }
+            other => other,
+        }
+    }
+
+    /// Ends all connections to the store, and leaves it in one file.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn close(self) -> Result<(), ServiceError> {
+        Ok(self.store.close().await?)
+    }
+
+    fn context<'a>(
+        &'a self,
+        options: &'a RunOptions,
+        progress: &'a dyn Progress,
+    ) -> RunContext<'a> {
+        RunContext {
+            id: self.ambient.ids.next(),
+            route: &self.route,
+            settings: &self.settings,
+            options,
+            progress,
+            ambient: &self.ambient,
+        }
+    }
+
+    fn spent(&self) -> Pair<Cost> {
+        self.route.connectors.as_ref().map(|connector: &Arc<dyn Connector>| connector.spent())
+    }
+
+    /// Stores what both connectors know of their metadata, so that the next process need not ask again.
+    async fn keep_metadata(&self) -> Result<(), ServiceError> {
+        for side in Side::BOTH {
+            let connector = self.route.connectors[side].as_ref();
+            connect::keep_metadata(
+                &self.store,
+                &self.route.connections[side],
+                connector,
+                &self.ambient,
+            )
+            .await?;
+        }
+        Ok(())
+    }
+}
+
+fn unknown_route(config: &Config, name: &RouteName) -> ServiceError {
+    let known: Vec<_> = config.routes.keys().map(RouteName::as_str).collect();
+    ServiceError::Config(format!(
+        "there is no route `{name}` in {}; it has: {}",
+        config.file.display(),
+        known.join(", ")
+    ))
+}
+
+/// Where a route's mapping files are, for messages.
+pub fn mapping_folder(config: &Config, name: &RouteName) -> Option<PathBuf> {
+    config.routes.get(name).map(|route| route.mappings.clone())
+}

@@ -1,0 +1,6 @@
+//! The program as a person runs it: arguments in, stdout, stderr and exit code out.
+
+mod program;
+mod review;
+mod sandbox;
+mod setup;

@@ -1,0 +1,75 @@
+//! Deletions: believed only with evidence, spread only where asked, never undone by accident.
+
+use serde_json::json;
+
+use crate::world::World;
+
+async fn linked_contact(world: &World) -> (u64, i64) {
+    let id = world.sandbox.zoho.add(
+        "Contacts",
+        json!({ "First_Name": "Ada", "Last_Name": "Byron", "Email": "ada@example.com" }),
+    );
+    world.settle().await;
+    (id, world.sandbox.pipedrive.all("persons")[0]["id"].as_i64().unwrap())
+}
+
+#[tokio::test]
+async fn given_a_contact_deleted_in_zoho_when_synced_then_the_person_stays_and_the_contact_is_not_made_again()
+ {
+    let world = World::start().await;
+    let (contact, _) = linked_contact(&world).await;
+    world.sandbox.zoho.delete("Contacts", contact);
+
+    world.settle().await;
+
+    assert_eq!(
+        (world.sandbox.zoho.count("Contacts"), world.sandbox.pipedrive.count("persons")),
+        (0, 1)
+    );
+}
+
+#[tokio::test]
+async fn given_a_person_deleted_in_pipedrive_when_synced_then_the_contact_stays_and_no_person_is_made_again()
+ {
+    let world = World::start().await;
+    let (_, person) = linked_contact(&world).await;
+    world.sandbox.pipedrive.delete("persons", person);
+
+    world.settle().await;
+    world.advance(300);
+    world.settle().await;
+
+    assert_eq!(
+        (world.sandbox.zoho.count("Contacts"), world.sandbox.pipedrive.count("persons")),
+        (1, 0)
+    );
+}
+
+#[tokio::test]
+async fn given_a_deleted_contact_when_restored_then_its_link_lives_again() {
+    let world = World::start().await;
+    let (contact, person) = linked_contact(&world).await;
+    world.sandbox.zoho.delete("Contacts", contact);
+    world.settle().await;
+    world.sandbox.zoho.undelete("Contacts", contact);
+    world.sandbox.zoho.edit("Contacts", contact, json!({ "Last_Name": "Lovelace" }));
+
+    world.settle().await;
+
+    assert_eq!(world.sandbox.pipedrive.get("persons", person).unwrap()["last_name"], "Lovelace");
+    assert_eq!(world.sandbox.pipedrive.count("persons"), 1);
+}
+
+#[tokio::test]
+async fn given_an_archived_deal_when_synced_then_it_is_not_taken_for_deleted() {
+    let world = World::start().await;
+    let deal = json!({ "Deal_Name": "Pilot", "Stage": "Qualification", "Amount": 100, "Closing_Date": "2026-12-01" });
+    world.sandbox.zoho.add("Deals", deal);
+    world.settle().await;
+    let deal = world.sandbox.pipedrive.all("deals")[0]["id"].as_i64().unwrap();
+    world.sandbox.pipedrive.archive("deals", deal);
+
+    world.settle().await;
+
+    assert_eq!((world.sandbox.zoho.count("Deals"), world.sandbox.pipedrive.count("deals")), (1, 1));
+}

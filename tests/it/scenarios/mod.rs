@@ -1,0 +1,7 @@
+//! What a user would see: both CRMs over HTTP, people at work, faults by script.
+
+mod deletes;
+mod edits;
+mod faults;
+mod first_sync;
+mod kill;

@@ -1,0 +1,137 @@
+//! A world for scenarios: both simulators over real HTTP, a store on disk, and time that only tests move.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crmsync::clock::{Ambient, Clock, Ids};
+use crmsync::config::{Config, Environment};
+use crmsync::sandbox::{Ports, Sandbox};
+use crmsync::service::session::PlanOutcome;
+use crmsync::service::{RunOptions, RunReport, ServiceError, Session, Silent};
+use crmsync_core::model::RouteName;
+use crmsync_simulator::clock::Clock as ServerClock;
+use crmsync_simulator::host::Service;
+use tempfile::TempDir;
+
+/// Both CRMs, a store, a clock.
+pub(crate) struct World {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) folder: TempDir,
+    pub(crate) clock: ServerClock,
+    config: Config,
+    ids: Arc<AtomicU64>,
+}
+
+impl World {
+    /// Starts empty CRMs with the shipped mappings for Zoho and Pipedrive.
+    pub(crate) async fn start() -> Self {
+        Self::with_mappings(shipped_mappings()).await
+    }
+
+    /// Starts empty CRMs with the mapping files of `folder`.
+    pub(crate) async fn with_mappings(mappings: PathBuf) -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let start: DateTime<Utc> = "2026-03-02T09:00:00Z".parse().unwrap();
+        let clock = ServerClock::standing(start);
+        let sandbox = Sandbox::start(&clock, 7, Ports::default()).await.unwrap();
+        let folder = TempDir::new().unwrap();
+        let store = format!("sqlite://{}", folder.path().join("store.db").display());
+        let text = sandbox.config(&store, &mappings);
+        let file = folder.path().join("crmsync.toml");
+        std::fs::write(&file, &text).unwrap();
+        let config = Config::parse(&file, &text, &Environment::default()).unwrap();
+        Self { sandbox, folder, clock, config, ids: Arc::default() }
+    }
+
+    /// Opens the route as a fresh process would.
+    pub(crate) async fn open(&self) -> Session {
+        self.try_open().await.unwrap()
+    }
+
+    pub(crate) async fn try_open(&self) -> Result<Session, ServiceError> {
+        let (clock, ids) = (self.clock.clone(), Arc::clone(&self.ids));
+        let ambient = Ambient {
+            clock: Clock::new(move || clock.now()),
+            ids: Ids::new(move || format!("id-{:06}", ids.fetch_add(1, Ordering::Relaxed))),
+            holder: "test".into(),
+            is_gone: |_| false,
+        };
+        Session::open(&self.config, &RouteName::new("crm"), &ambient).await
+    }
+
+    /// One run, with every guard approved; a minute passes first, as between two real runs.
+    pub(crate) async fn sync(&self) -> RunReport {
+        self.try_sync().await.unwrap()
+    }
+
+    pub(crate) async fn try_sync(&self) -> Result<RunReport, ServiceError> {
+        self.clock.advance(TimeDelta::seconds(60));
+        let options = RunOptions { ask: Some(Arc::new(|_| true)), ..RunOptions::default() };
+        self.try_open().await?.sync(&options, &Silent).await
+    }
+
+    /// One run in which nobody approves anything.
+    pub(crate) async fn sync_unattended(&self) -> RunReport {
+        self.clock.advance(TimeDelta::seconds(60));
+        self.open().await.sync(&RunOptions::default(), &Silent).await.unwrap()
+    }
+
+    pub(crate) async fn plan(&self) -> PlanOutcome {
+        let session = self.open().await;
+        let outcome = session.plan(&RunOptions::default(), &Silent).await.unwrap();
+        session.close().await.unwrap();
+        outcome
+    }
+
+    /// Runs until nothing is written any more; answers how many runs wrote.
+    pub(crate) async fn settle(&self) -> usize {
+        for runs in 0..6 {
+            if self.sync().await.tally.written() == 0 {
+                return runs;
+            }
+        }
+        panic!("still writing after six runs");
+    }
+
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.clock.advance(TimeDelta::seconds(seconds));
+    }
+
+    /// Writes that both servers counted since the last call.
+    pub(crate) fn writes(&self) -> u64 {
+        let mut total = 0;
+        for (_, traffic) in self.sandbox.traffic() {
+            total += traffic.written();
+            traffic.reset();
+        }
+        total
+    }
+
+    /// Calls per route of both servers since the last reset.
+    pub(crate) fn calls(&self) -> BTreeMap<String, u64> {
+        let mut calls = BTreeMap::new();
+        for (name, traffic) in self.sandbox.traffic() {
+            for (route, count) in traffic.by_route() {
+                calls.insert(format!("{name} {route}"), count);
+            }
+        }
+        calls
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let unused =
+                self.sandbox.zoho.faults().unused() + self.sandbox.pipedrive.faults().unused();
+            assert_eq!(unused, 0, "a scripted fault was not met");
+        }
+    }
+}
+
+pub(crate) fn shipped_mappings() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("mappings/zoho-pipedrive")
+}
