@@ -11,8 +11,8 @@ use crmsync_core::model::plan::Change;
 use crmsync_core::model::row::{OpenRow, RowId, RowKind};
 use crmsync_core::model::state::SubjectKey;
 use crmsync_core::model::{
-    Code, Entity, EntityName, FieldName, LinkId, ModuleName, Observation, Op, OpKind, Pair, Plan,
-    RecordId, RecordKey, RemoteField, RemoteRecord, Side, Value,
+    Code, Entity, EntityName, FieldName, LinkId, LinkState, ModuleName, Observation, Op, OpKind,
+    Pair, Plan, RecordId, RecordKey, RemoteField, RemoteRecord, Side, Value,
 };
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
@@ -181,6 +181,9 @@ impl<'a> Applier<'a> {
                     tally.linked += 1;
                 } else {
                     tally.noted += 1;
+                }
+                if lives_anew(op) {
+                    tally.touched.insert((op.entity.clone(), subject(op)));
                 }
             }
             self.run.progress.advance(batch.len() as u64);
@@ -768,6 +771,20 @@ fn local_commit(op: &Op) -> Commit {
         after: BTreeMap::new(),
     };
     Commit { intent: None, op: op.clone(), ending }
+}
+
+/// Whether a pair that could not be merged in this plan can be merged from now on.
+const fn lives_anew(op: &Op) -> bool {
+    match &op.kind {
+        OpKind::Revive { .. } => true,
+        OpKind::Relate { state, .. } => matches!(state, LinkState::Live),
+        OpKind::Link { .. }
+        | OpKind::Create { .. }
+        | OpKind::Update { .. }
+        | OpKind::Delete { .. }
+        | OpKind::Archive { .. }
+        | OpKind::Agree { .. } => false,
+    }
 }
 
 /// What an op is about: its link, or the record that still has none.
