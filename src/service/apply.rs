@@ -170,6 +170,46 @@ impl<'a> Applier<'a> {
         Ok(tally)
     }
 
+    /// Takes a record out of its side's recycle bin, under an intent that `op` ends. Answers whether it is back.
+    ///
+    /// # Errors
+    /// A broken store, or a record that cannot be read again.
+    pub(super) async fn restore(
+        &self,
+        entity: &Entity,
+        side: Side,
+        id: &RecordId,
+        op: Op,
+        tally: &mut Tally,
+    ) -> Result<bool, ServiceError> {
+        let module = &entity.modules[side];
+        let intent = self.intent(&op, side, module);
+        self.store.arm(std::slice::from_ref(&intent)).await?;
+        let result = self.run.route.connectors[side].restore(module, id).await;
+        let ending = match &result {
+            Ok(_) => {
+                Observer::new(self.run, self.store, entity, side).drain_dirty().await?;
+                tally.created[side] += 1;
+                local_commit(&op).ending
+            }
+            Err(error) if ServiceError::is_side_down(&error.kind) => {
+                pause(tally, side, error);
+                Ending::Dropped { dirty: false }
+            }
+            Err(error) if error.recovery() == Recovery::Reread => {
+                tally.in_doubt += 1;
+                Ending::InDoubt
+            }
+            Err(_) => {
+                tally.failed += 1;
+                Ending::Dropped { dirty: false }
+            }
+        };
+        let commit = Commit { intent: Some(intent.id), op, ending };
+        self.store.commit(&self.run.id, &[commit], self.run.now()).await?;
+        Ok(result.is_ok())
+    }
+
     /// Local bookkeeping: nothing leaves the machine.
     async fn note(&self, ops: &[&Op], tally: &mut Tally) -> Result<(), ServiceError> {
         for batch in ops.chunks(LOCAL_BATCH) {

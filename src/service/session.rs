@@ -13,7 +13,7 @@ use super::metadata::{Metadata, compile, modules, read_folder};
 use super::run::{
     LEASE, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, sync,
 };
-use super::{connect, forecast};
+use super::{connect, forecast, review};
 use crate::clock::Ambient;
 use crate::config::Config;
 use crate::connectors::{Connector, Cost};
@@ -95,6 +95,57 @@ impl Session {
         released?;
         self.keep_metadata().await?;
         Ok(report)
+    }
+
+    /// Takes run `undone` back where nobody changed anything since; the route is paused afterwards.
+    ///
+    /// # Errors
+    /// What ended it early: what was taken back until then stays so, and undoing again goes on from there.
+    pub async fn undo(
+        &self,
+        undone: &str,
+        options: &RunOptions,
+        progress: &dyn Progress,
+    ) -> Result<RunReport, ServiceError> {
+        let store = self.lock().await?;
+        let run = self.context(options, progress);
+        let report = Box::pin(review::undo(&run, &store, undone)).await;
+        store.release().await?;
+        report
+    }
+
+    /// After an undo: lets the next run do it again.
+    ///
+    /// # Errors
+    /// When the route is not paused by that undo, or the store fails.
+    pub async fn redo(
+        &self,
+        undone: &str,
+        progress: &dyn Progress,
+    ) -> Result<RunReport, ServiceError> {
+        let store = self.lock().await?;
+        let options = RunOptions::default();
+        let run = self.context(&options, progress);
+        let report = Box::pin(review::redo(&run, &store, undone)).await;
+        store.release().await?;
+        report
+    }
+
+    /// After an undo: keeps the present state of everything that the undone run wrote.
+    ///
+    /// # Errors
+    /// When the route is not paused by that undo, a side is out of reach, or the store fails.
+    pub async fn accept(
+        &self,
+        undone: &str,
+        progress: &dyn Progress,
+    ) -> Result<RunReport, ServiceError> {
+        let store = self.lock().await?;
+        let options = RunOptions::default();
+        let run = self.context(&options, progress);
+        let report = Box::pin(review::accept(&run, &store, undone)).await;
+        store.release().await?;
+        report
     }
 
     /// Plans without a writer, on a copy of the store: the real store and both sides stay as they are.

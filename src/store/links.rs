@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use crmsync_core::model::link::{DeleteEvidence, TombstoneCause};
 use crmsync_core::model::row::Resolution;
-use crmsync_core::model::state::Subject;
+use crmsync_core::model::state::{Subject, SubjectKey};
 use crmsync_core::model::{
-    Code, EntityName, FieldName, Link, LinkId, LinkState, Op, OpKind, Pair, RecordId, RecordKey,
-    Side, Tombstone, Value,
+    Baseline, Code, EntityName, FieldName, Link, LinkId, LinkState, Op, OpKind, Pair, RecordId,
+    RecordKey, Side, Tombstone, Value,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{
@@ -455,6 +455,38 @@ impl RouteStore {
         };
         self.commit(run, &[Commit { intent: None, op, ending }], now).await?;
         Ok(true)
+    }
+
+    /// Brings a link's baseline back to what it was, and marks the link for the next plan.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`], or when the store cannot be written.
+    pub async fn restore_baseline(
+        &self,
+        link: &LinkId,
+        baseline: &Baseline,
+    ) -> Result<(), StoreError> {
+        let Some((scope, _, known)) = self.find_link(link).await? else { return Ok(()) };
+        let restored = Link { baseline: baseline.clone(), ..known };
+        let tx = self.begin().await?;
+        save(&tx, scope, std::iter::once(&restored)).await?;
+        attention::mark(&tx, scope, BTreeSet::from([codec::link_text(&link.0)])).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Marks subjects for the next plan.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`], or when the store cannot be written.
+    pub async fn touch(
+        &self,
+        entity: &EntityName,
+        subjects: &[SubjectKey],
+    ) -> Result<(), StoreError> {
+        let scope = self.own_scope(entity).await?;
+        let tx = self.begin().await?;
+        attention::mark(&tx, scope, subjects.iter().map(codec::subject_text).collect()).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Forgets all baselines of an entity, or of the route, and marks the links: a resync.
