@@ -102,7 +102,7 @@ async fn take_back(
     let seen = read_again(run, store, &effects.iter().filter_map(written).collect()).await?;
     let entries: Vec<_> =
         effects.iter().filter_map(|effect| entry(effect, &seen, resumes)).collect();
-    let mut undo = plan_undo(&entries, &seen, &can_restore(run));
+    let mut undo = plan_undo(&entries, &seen, &can_restore(run, &effects));
     leave_unwritable(run, &mut undo);
     let (plan, _) = approve(run, Planned { plan: guarded(run, store, &undo).await? });
     record.plan_hash = Some(plan.hash.clone());
@@ -113,7 +113,8 @@ async fn take_back(
     store.save_meta(&meta).await?;
     record.phase = "apply".into();
     store.save_run(record).await?;
-    let tally = Undoing { run, store, refused: Vec::new() }.carry_out(undo).await?;
+    let tally =
+        Undoing { run, store, effects: &effects, refused: Vec::new() }.carry_out(undo).await?;
     Ok((plan, tally))
 }
 
@@ -182,14 +183,16 @@ fn entry(effect: &Effect, seen: &Seen, resumes: bool) -> Option<JournalEntry> {
     })
 }
 
-/// Whether every module of a side can bring a deleted record back.
-fn can_restore(run: &RunContext<'_>) -> Pair<bool> {
+/// Whether a side can bring back what the run deleted there.
+fn can_restore(run: &RunContext<'_>, effects: &[Effect]) -> Pair<bool> {
     Pair::new(Side::Left, Side::Right).map(|side| {
-        let connector = &run.route.connectors[side];
-        run.route
-            .entities
-            .iter()
-            .all(|entity| connector.capabilities(&entity.modules[side]).restore)
+        let deleted = effects.iter().filter(
+            |effect| matches!(&effect.op.kind, OpKind::Delete { side: at, .. } if *at == side),
+        );
+        let restores = |entity: &Entity| {
+            run.route.connectors[side].capabilities(&entity.modules[side]).restore
+        };
+        deleted.map(|effect| &effect.op.entity).all(|name| entity(run, name).is_some_and(restores))
     })
 }
 
@@ -241,6 +244,8 @@ async fn guarded(
 struct Undoing<'a> {
     run: &'a RunContext<'a>,
     store: &'a RouteStore,
+    /// What is taken back.
+    effects: &'a [Effect],
     /// Records that their side would not bring back.
     refused: Vec<OpenRow>,
 }
@@ -267,7 +272,7 @@ impl Undoing<'_> {
             }
         }
         self.apply(ops, &mut tally).await?;
-        self.return_baselines(&undo.steps).await?;
+        self.return_baselines(&undo).await?;
         self.report(undo.rows).await?;
         Ok(tally)
     }
@@ -313,7 +318,7 @@ impl Undoing<'_> {
     }
 
     /// Baselines return where the step took effect: of the fields that an update took back, else of the whole link.
-    async fn return_baselines(&self, steps: &[UndoStep]) -> Result<(), ServiceError> {
+    async fn return_baselines(&self, undo: &UndoPlan) -> Result<(), ServiceError> {
         let mut done: BTreeMap<LinkId, Vec<Op>> = BTreeMap::new();
         for effect in self.store.effects(&self.run.id).await? {
             done.entry(effect.op.link.clone()).or_default().push(effect.op);
@@ -330,14 +335,23 @@ impl Undoing<'_> {
             }
         };
         let mut baselines: BTreeMap<LinkId, Baseline> = BTreeMap::new();
-        for step in steps.iter().filter(took_effect) {
+        let kept = self.kept_fields(&undo.rows);
+        for step in undo.steps.iter().filter(took_effect) {
             let Some(link) = self.store.link(&step.link).await? else { continue };
             let baseline = baselines.entry(link.id).or_insert(link.baseline);
             match &step.action {
                 UndoAction::Run(Op { kind: OpKind::Update { changes, .. }, .. }) => {
                     changes.keys().for_each(|field| return_field(baseline, &step.baseline, field));
                 }
-                UndoAction::Run(_) | UndoAction::Restore { .. } | UndoAction::Baseline => {
+                UndoAction::Baseline => {
+                    for field in self.agreed_fields(&step.link) {
+                        let is_kept = kept.get(&step.link).is_some_and(|all| all.contains(field));
+                        if !is_kept {
+                            return_field(baseline, &step.baseline, field);
+                        }
+                    }
+                }
+                UndoAction::Run(_) | UndoAction::Restore { .. } => {
                     baseline.clone_from(&step.baseline);
                 }
             }
@@ -346,6 +360,38 @@ impl Undoing<'_> {
             self.store.restore_baseline(link, baseline).await?;
         }
         Ok(())
+    }
+
+    /// Fields of updates that stay because somebody edited them since: so do their baselines.
+    fn kept_fields(&self, rows: &[OpenRow]) -> BTreeMap<LinkId, BTreeSet<FieldName>> {
+        let mut kept: BTreeMap<LinkId, BTreeSet<FieldName>> = BTreeMap::new();
+        for effect in self.effects {
+            let OpKind::Update { side, id, changes, .. } = &effect.op.kind else { continue };
+            let stays = |row: &OpenRow| {
+                row.link.as_ref() == Some(&effect.op.link)
+                    && row.records[*side].as_ref() == Some(id)
+            };
+            if rows.iter().any(stays) {
+                kept.entry(effect.op.link.clone()).or_default().extend(changes.keys().cloned());
+            }
+        }
+        kept
+    }
+
+    /// Fields whose baseline alone the run moved.
+    fn agreed_fields(&self, link: &LinkId) -> BTreeSet<&FieldName> {
+        let own = self.effects.iter().filter(|effect| effect.op.link == *link);
+        let fields = own.filter_map(|effect| match &effect.op.kind {
+            OpKind::Agree { fields, .. } => Some(fields.keys()),
+            OpKind::Link { .. }
+            | OpKind::Create { .. }
+            | OpKind::Update { .. }
+            | OpKind::Delete { .. }
+            | OpKind::Archive { .. }
+            | OpKind::Relate { .. }
+            | OpKind::Revive { .. } => None,
+        });
+        fields.flatten().collect()
     }
 
     async fn report(self, rows: Vec<OpenRow>) -> Result<(), ServiceError> {

@@ -5,4 +5,5 @@ mod edits;
 mod faults;
 mod first_sync;
 mod kill;
+mod merges;
 mod undo;

@@ -128,14 +128,19 @@ async fn given_an_edit_since_when_undone_then_it_is_not_overwritten_and_is_repor
 async fn given_a_created_person_when_undone_then_it_is_deleted_and_made_again_only_when_redone() {
     for (case, again) in [("redo", 1), ("accept", 0)] {
         let world = World::start().await;
-        let contact = json!({ "First_Name": "Ada", "Last_Name": "Byron", "Email": "ada@example.com" });
+        let contact =
+            json!({ "First_Name": "Ada", "Last_Name": "Byron", "Email": "ada@example.com" });
         world.sandbox.zoho.add("Contacts", contact);
         let run = world.sync().await;
         assert_eq!(world.sandbox.pipedrive.count("persons"), 1, "{case}");
 
         let undone = undo(&world, &run).await;
         let left = world.sandbox.pipedrive.count("persons");
-        if case == "redo" { redo(&world, &run).await } else { accept(&world, &run).await }
+        if case == "redo" {
+            redo(&world, &run).await
+        } else {
+            accept(&world, &run).await
+        }
         world.settle().await;
 
         assert_eq!((undone.exit, left), (Exit::Clean, 0), "{case}: {:#?}", undone.rows);
@@ -174,7 +179,11 @@ async fn given_a_contact_deleted_by_a_run_when_undone_then_zoho_restores_it() {
 
         let undone = undo(&world, &run).await;
         let restored = world.sandbox.zoho.get("Contacts", contact).is_some();
-        if case == "redo" { redo(&world, &run).await } else { accept(&world, &run).await }
+        if case == "redo" {
+            redo(&world, &run).await
+        } else {
+            accept(&world, &run).await
+        }
         world.settle().await;
 
         assert_eq!((undone.exit, restored), (Exit::Clean, true), "{case}: {:#?}", undone.rows);
