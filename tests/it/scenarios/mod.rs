@@ -5,3 +5,4 @@ mod edits;
 mod faults;
 mod first_sync;
 mod kill;
+mod weather;
