@@ -23,7 +23,7 @@ pub(crate) struct World {
     pub(crate) folder: TempDir,
     pub(crate) clock: ServerClock,
     /// Zoho's and Pipedrive's own; the same time as `clock` unless the setup says otherwise.
-    servers: [ServerClock; 2],
+    pub(crate) servers: [ServerClock; 2],
     config: Config,
     ids: Arc<AtomicU64>,
 }

@@ -1,5 +1,6 @@
 //! What a user would see: both CRMs over HTTP, people at work, faults by script.
 
+mod clocks;
 mod deletes;
 mod edits;
 mod faults;
