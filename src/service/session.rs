@@ -89,7 +89,8 @@ impl Session {
     ) -> Result<RunReport, ServiceError> {
         let store = self.lock().await?;
         let run = self.context(options, progress);
-        let report = sync(&run, &store).await;
+        // Boxed: a run is a deep stack of futures, and callers hold theirs on top of it.
+        let report = Box::pin(sync(&run, &store)).await;
         let released = store.release().await;
         let report = report?;
         released?;
@@ -113,7 +114,7 @@ impl Session {
             .await?;
         let run = self.context(options, progress);
         let before = self.spent();
-        let plan = super::run::dry_run(&run, &store).await?;
+        let plan = Box::pin(super::run::dry_run(&run, &store)).await?;
         let after = self.spent();
         let forecast = forecast::forecast(&self.route, &self.settings, &plan);
         let spent = Pair::new(Side::Left, Side::Right).map(|side| Cost {
@@ -130,7 +131,8 @@ impl Session {
     pub async fn plan_from_store(&self) -> Result<Plan, ServiceError> {
         let store = self.lock().await?;
         let options = RunOptions::default();
-        let plan = super::run::plan_known(&self.context(&options, &super::run::Silent), &store).await;
+        let plan =
+            super::run::plan_known(&self.context(&options, &super::run::Silent), &store).await;
         store.release().await?;
         plan
     }
