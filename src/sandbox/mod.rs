@@ -39,8 +39,22 @@ impl Sandbox {
     /// # Errors
     /// When a port is taken.
     pub async fn start(clock: &Clock, seed: u64, ports: Ports) -> io::Result<Self> {
-        let zoho = Arc::new(Zoho::new(zoho::Settings::new(clock.clone(), seed)));
-        let pipedrive = Arc::new(Pipedrive::new(pipedrive::Settings::new(clock.clone(), seed)));
+        Self::start_with_clocks(clock, clock, seed, ports).await
+    }
+
+    /// Starts both simulators, each with a clock of its own.
+    ///
+    /// # Errors
+    /// When a port is taken.
+    pub async fn start_with_clocks(
+        zoho_clock: &Clock,
+        pipedrive_clock: &Clock,
+        seed: u64,
+        ports: Ports,
+    ) -> io::Result<Self> {
+        let zoho = Arc::new(Zoho::new(zoho::Settings::new(zoho_clock.clone(), seed)));
+        let settings = pipedrive::Settings::new(pipedrive_clock.clone(), seed);
+        let pipedrive = Arc::new(Pipedrive::new(settings));
         for module in ["Accounts", "Contacts", "Deals", "Products", "Tasks"] {
             let field =
                 Field::new(ZOHO_EXTERNAL_ID, FieldType::Text).with_length(100).with_unique();
@@ -49,13 +63,14 @@ impl Sandbox {
         for entity in ["organizations", "persons", "deals", "products"] {
             pipedrive.add_field(entity, PIPEDRIVE_EXTERNAL_ID, "varchar", &[]);
         }
-        // Owners are matched by e-mail: everyone works in both systems.
-        zoho.add_user(zoho::User::new(
+        // Owners are matched by e-mail: everyone works in both systems, and one person owns what both companies know.
+        let sales = zoho.add_user(zoho::User::new(
             "Sales",
             "Team",
             "sales@example.com",
             chrono_tz::Europe::Tallinn,
         ));
+        zoho.act_as(sales);
         pipedrive.add_user("Ann Admin", "ann@example.com", "Europe/Berlin");
         pipedrive.add_user("Sync Robot", "robot@example.com", "Europe/Berlin");
         let zoho_host = Host::start(Arc::clone(&zoho) as Arc<dyn Service>, ports.zoho).await?;

@@ -154,21 +154,20 @@ fn written(effect: &Effect) -> Option<RecordKey> {
 /// The effect as the engine wants it; `None` for one that an interrupted undo took back already.
 fn entry(effect: &Effect, seen: &Seen, resumes: bool) -> Option<JournalEntry> {
     let now = written(effect).and_then(|key| seen.get(&key));
+    let is_gone = || now.is_some_and(|now| now.presence == Presence::Deleted);
     let op = match &effect.op.kind {
-        OpKind::Create { .. }
-            if resumes && now.is_some_and(|now| now.presence == Presence::Deleted) =>
-        {
-            return None;
-        }
-        OpKind::Update { changes, .. }
-            if resumes
-                && now.is_some_and(|now| {
-                    changes.keys().all(|field| now.fields.get(field) == effect.before.get(field))
-                }) =>
-        {
+        OpKind::Create { .. } if resumes && is_gone() => return None,
+        OpKind::Update { changes, .. } if resumes && holds(now, changes.keys(), &effect.before) => {
             OpKind::Agree { fields: BTreeMap::new(), pinned: false }
         }
-        kind => kind.clone(),
+        kind @ (OpKind::Link { .. }
+        | OpKind::Create { .. }
+        | OpKind::Update { .. }
+        | OpKind::Delete { .. }
+        | OpKind::Archive { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. }) => kind.clone(),
     };
     Some(JournalEntry {
         seq: u64::try_from(effect.seq).unwrap_or(0),
@@ -181,6 +180,14 @@ fn entry(effect: &Effect, seen: &Seen, resumes: bool) -> Option<JournalEntry> {
         baseline_before: effect.baseline_before.clone(),
         link_before: effect.link_before.clone(),
     })
+}
+
+fn holds<'f>(
+    now: Option<&Observation>,
+    mut fields: impl Iterator<Item = &'f FieldName>,
+    values: &BTreeMap<FieldName, Value>,
+) -> bool {
+    now.is_some_and(|now| fields.all(|field| now.fields.get(field) == values.get(field)))
 }
 
 /// Whether a side can bring back what the run deleted there.
@@ -341,7 +348,9 @@ impl Undoing<'_> {
             let baseline = baselines.entry(link.id).or_insert(link.baseline);
             match &step.action {
                 UndoAction::Run(Op { kind: OpKind::Update { changes, .. }, .. }) => {
-                    changes.keys().for_each(|field| return_field(baseline, &step.baseline, field));
+                    for field in changes.keys() {
+                        return_field(baseline, &step.baseline, field);
+                    }
                 }
                 UndoAction::Baseline => {
                     for field in self.agreed_fields(&step.link) {
@@ -445,7 +454,7 @@ fn keep(run: &RunContext<'_>, link: &Link, effects: &[Effect], seen: &Seen) -> O
     let effect = effects.iter().find(|effect| effect.op.link == link.id)?;
     if !link.is_live() {
         let made = effects.iter().filter(|effect| effect.op.link == link.id);
-        let ends = made.filter_map(|effect| match &effect.op.kind {
+        let mut ends = made.filter_map(|effect| match &effect.op.kind {
             OpKind::Link { ends, .. } => Some(ends.clone().map(Some)),
             OpKind::Create { .. }
             | OpKind::Update { .. }
@@ -456,7 +465,7 @@ fn keep(run: &RunContext<'_>, link: &Link, effects: &[Effect], seen: &Seen) -> O
             | OpKind::Revive { .. } => None,
         });
         // Both stay apart: what has been in a link that ended is not linked by itself again.
-        return ends.last().map(|ends| close(effect, ends));
+        return ends.next_back().map(|ends| close(effect, ends));
     }
     let end = |side: Side| {
         let key = keys_of(link).into_iter().find(|key| key.side == side)?;

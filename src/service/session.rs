@@ -89,7 +89,8 @@ impl Session {
     ) -> Result<RunReport, ServiceError> {
         let store = self.lock().await?;
         let run = self.context(options, progress);
-        let report = sync(&run, &store).await;
+        // Boxed: a run is a deep stack of futures, and callers hold theirs on top of it.
+        let report = Box::pin(sync(&run, &store)).await;
         let released = store.release().await;
         let report = report?;
         released?;
@@ -110,8 +111,10 @@ impl Session {
         let store = self.lock().await?;
         let run = self.context(options, progress);
         let report = Box::pin(review::undo(&run, &store, undone)).await;
-        store.release().await?;
-        report
+        let released = store.release().await;
+        let report = report?;
+        released?;
+        Ok(report)
     }
 
     /// After an undo: lets the next run do it again.
@@ -127,8 +130,10 @@ impl Session {
         let options = RunOptions::default();
         let run = self.context(&options, progress);
         let report = Box::pin(review::redo(&run, &store, undone)).await;
-        store.release().await?;
-        report
+        let released = store.release().await;
+        let report = report?;
+        released?;
+        Ok(report)
     }
 
     /// After an undo: keeps the present state of everything that the undone run wrote.
@@ -144,8 +149,10 @@ impl Session {
         let options = RunOptions::default();
         let run = self.context(&options, progress);
         let report = Box::pin(review::accept(&run, &store, undone)).await;
-        store.release().await?;
-        report
+        let released = store.release().await;
+        let report = report?;
+        released?;
+        Ok(report)
     }
 
     /// Plans without a writer, on a copy of the store: the real store and both sides stay as they are.
@@ -164,7 +171,7 @@ impl Session {
             .await?;
         let run = self.context(options, progress);
         let before = self.spent();
-        let plan = super::run::dry_run(&run, &store).await?;
+        let plan = Box::pin(super::run::dry_run(&run, &store)).await?;
         let after = self.spent();
         let forecast = forecast::forecast(&self.route, &self.settings, &plan);
         let spent = Pair::new(Side::Left, Side::Right).map(|side| Cost {
@@ -172,6 +179,19 @@ impl Session {
             units: after[side].units - before[side].units,
         });
         Ok(PlanOutcome { plan, forecast, spent })
+    }
+
+    /// Plans from what the store knows, reading neither side: what planning alone costs.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn plan_from_store(&self) -> Result<Plan, ServiceError> {
+        let store = self.lock().await?;
+        let options = RunOptions::default();
+        let plan =
+            super::run::plan_known(&self.context(&options, &super::run::Silent), &store).await;
+        store.release().await?;
+        plan
     }
 
     /// Takes the route's lease; one whose holder was killed is taken over before it ends.

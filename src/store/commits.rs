@@ -417,7 +417,9 @@ impl<'a> Batch<'a> {
                 }
             }
             OpKind::Relate { tombstones, .. } => {
-                tombstones.iter().for_each(|tombstone| self.bury(tombstone.clone()));
+                for tombstone in tombstones {
+                    self.bury(tombstone.clone());
+                }
             }
             OpKind::Revive { side, id } => self.exhume((*side, id.to_string())),
             OpKind::Link { .. }

@@ -1,5 +1,6 @@
 //! What a user would see: both CRMs over HTTP, people at work, faults by script.
 
+mod clocks;
 mod deletes;
 mod edits;
 mod faults;
@@ -7,3 +8,4 @@ mod first_sync;
 mod kill;
 mod merges;
 mod undo;
+mod weather;
