@@ -9,6 +9,7 @@ pub mod connect;
 pub mod error;
 pub mod forecast;
 pub mod identities;
+pub mod labels;
 pub mod metadata;
 pub mod observe;
 pub mod planning;
@@ -18,5 +19,6 @@ pub mod run;
 pub mod session;
 
 pub use error::{Exit, ServiceError};
+pub use labels::{Labels, Words};
 pub use run::{Mode, Progress, RunOptions, RunReport, Silent};
 pub use session::Session;
