@@ -39,8 +39,22 @@ impl Sandbox {
     /// # Errors
     /// When a port is taken.
     pub async fn start(clock: &Clock, seed: u64, ports: Ports) -> io::Result<Self> {
-        let zoho = Arc::new(Zoho::new(zoho::Settings::new(clock.clone(), seed)));
-        let pipedrive = Arc::new(Pipedrive::new(pipedrive::Settings::new(clock.clone(), seed)));
+        Self::start_with_clocks(clock, clock, seed, ports).await
+    }
+
+    /// Starts both simulators, each with a clock of its own.
+    ///
+    /// # Errors
+    /// When a port is taken.
+    pub async fn start_with_clocks(
+        zoho_clock: &Clock,
+        pipedrive_clock: &Clock,
+        seed: u64,
+        ports: Ports,
+    ) -> io::Result<Self> {
+        let zoho = Arc::new(Zoho::new(zoho::Settings::new(zoho_clock.clone(), seed)));
+        let settings = pipedrive::Settings::new(pipedrive_clock.clone(), seed);
+        let pipedrive = Arc::new(Pipedrive::new(settings));
         for module in ["Accounts", "Contacts", "Deals", "Products", "Tasks"] {
             let field =
                 Field::new(ZOHO_EXTERNAL_ID, FieldType::Text).with_length(100).with_unique();

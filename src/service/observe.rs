@@ -64,9 +64,12 @@ impl<'a> Observer<'a> {
         let mut accepted = Accepted::default();
         if extent == Extent::Full || !cursor.complete || cursor.scan.is_some() {
             add(&mut accepted, self.full_scan(&mut cursor).await?);
-        } else {
-            add(&mut accepted, self.delta(&mut cursor).await?);
+        } else if let Some(delta) = self.delta(&mut cursor).await? {
+            add(&mut accepted, delta);
             self.read_deletion_feed(&mut cursor).await?;
+        } else {
+            cursor = forget_watermarks(cursor);
+            add(&mut accepted, self.full_scan(&mut cursor).await?);
         }
         add(&mut accepted, self.drain_dirty().await?);
         Ok(accepted)
@@ -118,7 +121,13 @@ impl<'a> Observer<'a> {
             }
         }
         cursor.epoch = scan.epoch;
-        add(&mut accepted, self.delta(cursor).await?);
+        let Some(delta) = self.delta(cursor).await? else {
+            // The clock steps while we look: the next run reads everything again.
+            *cursor = forget_watermarks(cursor.clone());
+            self.store.save_cursor(&self.entity.name, self.side, cursor).await?;
+            return Ok(accepted);
+        };
+        add(&mut accepted, delta);
         self.doubt_unseen(scan.epoch).await?;
         cursor.complete = true;
         self.store.save_cursor(&self.entity.name, self.side, cursor).await?;
@@ -126,7 +135,9 @@ impl<'a> Observer<'a> {
     }
 
     /// Lists what was modified since the watermark, until a pass meets nothing newer than itself: semantics §11.3.
-    async fn delta(&self, cursor: &mut Cursor) -> Result<Accepted, ServiceError> {
+    /// `None` when the server's clock is behind the watermark (`CLOCK_STEP`): it stepped back, or an answer lied
+    /// about the time, and what was stamped in between would never be listed.
+    async fn delta(&self, cursor: &mut Cursor) -> Result<Option<Accepted>, ServiceError> {
         let overlap = TimeDelta::seconds(self.run.settings.overlap_seconds);
         let from = cursor.watermark.map(|watermark| watermark - overlap);
         let mut accepted = Accepted::default();
@@ -153,6 +164,9 @@ impl<'a> Observer<'a> {
                     Err(error) => return Err(error.into()),
                 };
                 pages += 1;
+                if page.server_time.zip(from).is_some_and(|(now, from)| now < from) {
+                    return Ok(None);
+                }
                 began = began.or(page.server_time);
                 newest =
                     newest.max(page.records.iter().filter_map(|record| record.modified_at).max());
@@ -173,13 +187,13 @@ impl<'a> Observer<'a> {
                 if last {
                     first_answer = first_answer.or(began);
                     if clean {
-                        return Ok(accepted);
+                        return Ok(Some(accepted));
                     }
                     break;
                 }
             }
         }
-        Ok(accepted)
+        Ok(Some(accepted))
     }
 
     /// Lists everything modified since `since` by our clock, without moving the watermark: for recovery.
@@ -244,7 +258,8 @@ impl<'a> Observer<'a> {
                 break;
             }
         }
-        cursor.deleted_watermark = cursor.deleted_watermark.max(began);
+        // Not the greater of both: a time that was wrong once must not hide deletions for good.
+        cursor.deleted_watermark = began.or(cursor.deleted_watermark);
         self.store.save_cursor(&self.entity.name, self.side, cursor).await?;
         Ok(())
     }
@@ -444,6 +459,12 @@ fn deletion(
     converted_to: Option<RecordId>,
 ) -> Absence {
     Absence::Deleted(Deletion { side, id: id.clone(), evidence, merged_into, converted_to })
+}
+
+/// Watermarks ahead of the server's clock prove nothing: everything is read again.
+fn forget_watermarks(cursor: Cursor) -> Cursor {
+    tracing::warn!(code = %Code::ClockStep, "the side's clock is behind its last answer; reading everything again");
+    Cursor { watermark: None, deleted_watermark: None, complete: false, scan: None, ..cursor }
 }
 
 /// Server time at the scan's start, or the newest change seen where the side sends no `Date`.

@@ -11,7 +11,8 @@ use crmsync::config::{Config, Environment};
 use crmsync::sandbox::{Ports, Sandbox};
 use crmsync::service::session::PlanOutcome;
 use crmsync::service::{RunOptions, RunReport, ServiceError, Session, Silent};
-use crmsync_core::model::RouteName;
+use crmsync::store::RowFilter;
+use crmsync_core::model::{OpenRow, RouteName};
 use crmsync_simulator::clock::Clock as ServerClock;
 use crmsync_simulator::host::Service;
 use tempfile::TempDir;
@@ -21,8 +22,21 @@ pub(crate) struct World {
     pub(crate) sandbox: Sandbox,
     pub(crate) folder: TempDir,
     pub(crate) clock: ServerClock,
+    /// Zoho's and Pipedrive's own; the same time as `clock` unless the setup says otherwise.
+    pub(crate) servers: [ServerClock; 2],
     config: Config,
     ids: Arc<AtomicU64>,
+}
+
+/// How a world differs from the ordinary one.
+#[derive(Default)]
+pub(crate) struct Setup {
+    /// Mapping files by name; none: the shipped ones.
+    pub(crate) mappings: Vec<(&'static str, String)>,
+    /// More lines of `crmsync.toml`.
+    pub(crate) settings: &'static str,
+    /// How far Zoho's and Pipedrive's clocks are ahead of ours.
+    pub(crate) ahead: [TimeDelta; 2],
 }
 
 impl World {
@@ -33,17 +47,37 @@ impl World {
 
     /// Starts empty CRMs with the mapping files of `folder`.
     pub(crate) async fn with_mappings(mappings: PathBuf) -> Self {
+        Self::build(TempDir::new().unwrap(), mappings, &Setup::default()).await
+    }
+
+    /// Starts empty CRMs as `setup` says.
+    pub(crate) async fn with(setup: Setup) -> Self {
+        let folder = TempDir::new().unwrap();
+        let mut mappings = shipped_mappings();
+        if !setup.mappings.is_empty() {
+            mappings = folder.path().join("mappings");
+            std::fs::create_dir(&mappings).unwrap();
+            for (name, text) in &setup.mappings {
+                std::fs::write(mappings.join(name), text).unwrap();
+            }
+        }
+        Self::build(folder, mappings, &setup).await
+    }
+
+    async fn build(folder: TempDir, mappings: PathBuf, setup: &Setup) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let start: DateTime<Utc> = "2026-03-02T09:00:00Z".parse().unwrap();
         let clock = ServerClock::standing(start);
-        let sandbox = Sandbox::start(&clock, 7, Ports::default()).await.unwrap();
-        let folder = TempDir::new().unwrap();
+        let servers = setup.ahead.map(|ahead| ServerClock::standing(start + ahead));
+        let sandbox = Sandbox::start_with_clocks(&servers[0], &servers[1], 7, Ports::default())
+            .await
+            .unwrap();
         let store = format!("sqlite://{}", folder.path().join("store.db").display());
-        let text = sandbox.config(&store, &mappings);
+        let text = format!("{}{}", sandbox.config(&store, &mappings), setup.settings);
         let file = folder.path().join("crmsync.toml");
         std::fs::write(&file, &text).unwrap();
         let config = Config::parse(&file, &text, &Environment::default()).unwrap();
-        Self { sandbox, folder, clock, config, ids: Arc::default() }
+        Self { sandbox, folder, clock, servers, config, ids: Arc::default() }
     }
 
     /// Opens the route as a fresh process would.
@@ -68,14 +102,14 @@ impl World {
     }
 
     pub(crate) async fn try_sync(&self) -> Result<RunReport, ServiceError> {
-        self.clock.advance(TimeDelta::seconds(60));
+        self.advance(60);
         let options = RunOptions { ask: Some(Arc::new(|_| true)), ..RunOptions::default() };
         self.try_open().await?.sync(&options, &Silent).await
     }
 
     /// One run in which nobody approves anything.
     pub(crate) async fn sync_unattended(&self) -> RunReport {
-        self.clock.advance(TimeDelta::seconds(60));
+        self.advance(60);
         self.open().await.sync(&RunOptions::default(), &Silent).await.unwrap()
     }
 
@@ -97,7 +131,17 @@ impl World {
     }
 
     pub(crate) fn advance(&self, seconds: i64) {
-        self.clock.advance(TimeDelta::seconds(seconds));
+        for clock in self.servers.iter().chain([&self.clock]) {
+            clock.advance(TimeDelta::seconds(seconds));
+        }
+    }
+
+    /// What waits for a person, for evidence or for time.
+    pub(crate) async fn open_rows(&self) -> Vec<OpenRow> {
+        let session = self.open().await;
+        let filter = RowFilter { open_only: true, ..RowFilter::default() };
+        let rows = session.store.route(&RouteName::new("crm")).rows(&filter).await.unwrap();
+        rows.into_iter().map(|stored| stored.row).collect()
     }
 
     /// Writes that both servers counted since the last call.
@@ -130,6 +174,14 @@ impl Drop for World {
             assert_eq!(unused, 0, "a scripted fault was not met");
         }
     }
+}
+
+/// Shipped mapping files, to be changed or left out.
+pub(crate) fn shipped(names: &[&'static str]) -> Vec<(&'static str, String)> {
+    let read = |name: &&'static str| {
+        (*name, std::fs::read_to_string(shipped_mappings().join(name)).unwrap())
+    };
+    names.iter().map(read).collect()
 }
 
 pub(crate) fn shipped_mappings() -> PathBuf {

@@ -248,6 +248,8 @@ async fn accept(listener: TcpListener, service: Arc<dyn Service>, origin: String
             });
             // An error here is a closed connection: a fault, or a client that went away.
             let _ = hyper::server::conn::http1::Builder::new()
+                // hyper would put the machine's time where a fault took the simulated one away.
+                .auto_date_header(false)
                 .serve_connection(TokioIo::new(stream), handler)
                 .await;
         });
