@@ -17,6 +17,7 @@ pub mod recover;
 pub mod review;
 pub mod run;
 pub mod session;
+mod tokens;
 
 pub use error::{Exit, ServiceError};
 pub use labels::{Labels, Words};

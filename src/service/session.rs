@@ -147,7 +147,8 @@ impl Session {
     pub async fn plan_from_store(&self) -> Result<Plan, ServiceError> {
         let store = self.lock().await?;
         let options = RunOptions::default();
-        let plan = super::run::plan_known(&self.context(&options, &super::run::Silent), &store).await;
+        let plan =
+            super::run::plan_known(&self.context(&options, &super::run::Silent), &store).await;
         store.release().await?;
         plan
     }
@@ -201,6 +202,9 @@ impl Session {
                 &self.ambient,
             )
             .await?;
+            let account = &self.route.accounts[side];
+            let connection = &self.route.connections[side];
+            connect::keep_edition(&self.store, connection, account, &self.ambient).await?;
         }
         self.route.words.keep(&self.store, &self.route.name, &self.ambient).await
     }
