@@ -145,6 +145,18 @@ pub(super) async fn connector(
     Ok(connect::connector(config, name, &store, &context.ambient).await?)
 }
 
+/// Keeps what a connector read about modules and fields, so that the next command need not ask again.
+pub(super) async fn remember(
+    context: &Context,
+    config: &Config,
+    name: &str,
+    connector: &dyn Connector,
+) -> Result<(), Failure> {
+    let store = store(config).await?;
+    connect::keep_metadata(&store, name, connector, &context.ambient).await?;
+    Ok(store.close().await?)
+}
+
 /// Exchanges a Zoho grant code.
 pub(super) async fn exchange(
     context: &Context,
@@ -213,6 +225,7 @@ pub(super) async fn compile(
             }
         }
         metadata.push((schemas, connector.users().await?));
+        remember(context, config, &route.sides[side], connector.as_ref()).await?;
     }
     let entities = files.iter().map(|(_, _, file)| file.name()).collect();
     let mut found = Vec::new();

@@ -104,7 +104,8 @@ async fn take_back(
         effects.iter().filter_map(|effect| entry(effect, &seen, resumes)).collect();
     let mut undo = plan_undo(&entries, &seen, &can_restore(run, &effects));
     leave_unwritable(run, &mut undo);
-    let (plan, _) = approve(run, Planned { plan: guarded(run, store, &undo).await? });
+    let guarded = Planned { plan: guarded(run, store, &undo).await? };
+    let (plan, _) = approve(run, store, guarded).await?;
     record.plan_hash = Some(plan.hash.clone());
     if plan.guards.iter().any(|guard| !guard.withheld.is_empty()) {
         return Ok((plan, Tally::default()));

@@ -9,6 +9,7 @@ use crmsync_core::mapping::Diagnostic;
 use crmsync_core::model::{Pair, Plan, RouteName, Side};
 
 use super::error::ServiceError;
+use super::labels::{Labels, Words};
 use super::metadata::{Metadata, compile, modules, read_folder};
 use super::run::{
     LEASE, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, sync,
@@ -33,6 +34,9 @@ pub struct Session {
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct PlanOutcome {
     pub plan: Plan,
+    /// What its records and values are called.
+    #[serde(skip)]
+    pub labels: Labels,
     /// Cost of applying it, by side.
     pub forecast: Pair<Cost>,
     /// What planning itself cost.
@@ -61,12 +65,14 @@ impl Session {
             left.account(),
             right.account(),
         )?;
-        let compiled = compile(&sources, &Pair::new(left_metadata, right_metadata))?;
+        let metadata = Pair::new(left_metadata, right_metadata);
+        let compiled = compile(&sources, &metadata)?;
         let route = OpenRoute {
             name: name.clone(),
             connectors: Pair::new(left, right),
             connections: route.sides.clone(),
             accounts: Pair::new(left_account, right_account),
+            words: Words::of(&compiled.entities, &metadata),
             entities: compiled.entities,
             deferred: compiled.deferred,
         };
@@ -178,7 +184,18 @@ impl Session {
             calls: after[side].calls - before[side].calls,
             units: after[side].units - before[side].units,
         });
-        Ok(PlanOutcome { plan, forecast, spent })
+        let labels = Labels::of_plan(&self.route.words, &store, &plan).await?;
+        self.keep_metadata().await?;
+        Ok(PlanOutcome { plan, labels, forecast, spent })
+    }
+
+    /// What the records and values of a plan are called, as far as the store knows them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn labels(&self, plan: &Plan) -> Result<Labels, ServiceError> {
+        let reader = self.store.route(&self.route.name);
+        Ok(Labels::of_plan(&self.route.words, &reader, plan).await?)
     }
 
     /// Plans from what the store knows, reading neither side: what planning alone costs.
@@ -243,8 +260,11 @@ impl Session {
                 &self.ambient,
             )
             .await?;
+            let account = &self.route.accounts[side];
+            let connection = &self.route.connections[side];
+            connect::keep_edition(&self.store, connection, account, &self.ambient).await?;
         }
-        Ok(())
+        self.route.words.keep(&self.store, &self.route.name, &self.ambient).await
     }
 }
 
