@@ -972,15 +972,19 @@ fn batch_size(kind: Kind, capabilities: &Capabilities) -> usize {
     per_call.max(1) * if kind == Kind::Create { capabilities.concurrency.max(1) } else { 1 }
 }
 
+/// Writes of one kind and entity are independent of each other: those to the same side go together, so that calls
+/// carry as many rows as they may.
 fn groups(ops: &[Op]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for op in ops {
         let target = op.writes().zip(kind(op)).map(|(side, kind)| (kind, side));
-        match groups.last_mut() {
-            Some(group) if *group.entity == op.entity && group.target == target => {
-                group.ops.push(op)
-            }
-            Some(_) | None => groups.push(Group { entity: &op.entity, target, ops: vec![op] }),
+        let stage = |group: &&mut Group<'_>| {
+            *group.entity == op.entity && group.target.map(|of| of.0) == target.map(|of| of.0)
+        };
+        let known = groups.iter_mut().rev().take_while(stage).find(|group| group.target == target);
+        match known {
+            Some(group) => group.ops.push(op),
+            None => groups.push(Group { entity: &op.entity, target, ops: vec![op] }),
         }
     }
     groups
