@@ -462,9 +462,11 @@ fn deletion(
 }
 
 /// Watermarks ahead of the server's clock prove nothing: everything is read again.
-fn forget_watermarks(cursor: Cursor) -> Cursor {
+fn forget_watermarks(mut cursor: Cursor) -> Cursor {
     tracing::warn!(code = %Code::ClockStep, "the side's clock is behind its last answer; reading everything again");
-    Cursor { watermark: None, deleted_watermark: None, complete: false, scan: None, ..cursor }
+    (cursor.watermark, cursor.deleted_watermark) = (None, None);
+    (cursor.complete, cursor.scan) = (false, None);
+    cursor
 }
 
 /// Server time at the scan's start, or the newest change seen where the side sends no `Date`.

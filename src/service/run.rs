@@ -24,7 +24,7 @@ use crate::connectors::{Account, Connector, Cost};
 use crate::store::{RouteMeta, RouteStore, RowFilter, RunRecord, StoreError};
 
 /// How long a lease holds without renewal.
-pub const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_mins(1);
 /// Passes that settle what a first pass made possible: references to new records, values that servers filled in.
 const SETTLING_PASSES: u32 = 3;
 
@@ -281,7 +281,7 @@ pub(super) async fn plan_known(
     store: &RouteStore,
 ) -> Result<Plan, ServiceError> {
     let meta = store.meta().await?;
-    let scope = Scope::compare(run, &meta)?;
+    let scope = Scope::compare(run, &meta);
     Ok(plan_route(run, store, &meta, &scope).await?.plan)
 }
 
@@ -295,7 +295,7 @@ pub(super) async fn prepare(
         let prints = entity.fields.iter().map(|rule| (rule.name.clone(), rule.fingerprint.clone()));
         store.agree_under(&entity.name, prints.collect());
     }
-    let scope = Scope::compare(run, meta)?;
+    let scope = Scope::compare(run, meta);
     for entity in run.entities() {
         if scope.mapping_changed.contains(&entity.name) {
             store.touch_all(&entity.name).await?;
@@ -514,6 +514,9 @@ fn serde_plain(mode: Mode) -> String {
 }
 
 /// Rows of one run for its report, newest questions first.
+///
+/// # Errors
+/// When the store cannot be read.
 pub async fn rows_of(
     store: &crate::store::RouteReader,
     open_only: bool,
