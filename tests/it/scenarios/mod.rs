@@ -1,9 +1,12 @@
 //! What a user would see: both CRMs over HTTP, people at work, faults by script.
 
+mod access;
 mod clocks;
+mod crash_points;
 mod deletes;
 mod edits;
 mod faults;
 mod first_sync;
 mod kill;
+mod propagation;
 mod weather;

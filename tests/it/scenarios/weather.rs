@@ -7,7 +7,7 @@ use crmsync_simulator::fault::Fault;
 use crmsync_simulator::host::Service;
 use serde_json::{Value, json};
 
-use crate::world::{Setup, World, shipped};
+use crate::world::{Setup, World, each_on_its_own, shipped};
 
 const SEEDS: std::ops::Range<u64> = 1..21;
 const ROUNDS: u64 = 5;
@@ -19,18 +19,8 @@ const UNITS: [&[usize]; 2] = [&[0, 1], &[2]];
 
 #[test]
 fn given_people_at_work_in_any_weather_when_it_clears_then_both_sides_agree_on_their_last_values() {
-    let storm = |seed| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(Storm::run(seed));
-    };
+    let broken = each_on_its_own(SEEDS.collect(), Storm::run);
 
-    let storms: Vec<_> =
-        SEEDS.map(|seed| (seed, std::thread::spawn(move || storm(seed)))).collect();
-
-    let broken: Vec<_> = storms
-        .into_iter()
-        .filter_map(|(seed, storm)| storm.join().is_err().then_some(seed))
-        .collect();
     assert!(broken.is_empty(), "seeds {broken:?}");
 }
 
