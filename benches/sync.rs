@@ -5,7 +5,7 @@
 //! figures belong into docs/benchmarks.md with the command and the machine.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crmsync::sandbox::companies::{Size, seed_large};
@@ -14,9 +14,17 @@ use crmsync_simulator::clock::Clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+#[path = "planner.rs"]
+mod planner;
+
 const OVERLAP_PERCENT: usize = 80;
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == "--planner") {
+        let folder = arguments.get(at + 1).expect("--planner takes a folder");
+        return planner::child(Path::new(folder));
+    }
     let mut sizes = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
     let contacts = sizes.next().unwrap_or(100_000);
     let accounts = sizes.next().unwrap_or(contacts / 5);
@@ -38,7 +46,7 @@ struct Bench {
 struct Measured {
     wall: Duration,
     server: Duration,
-    report: Value,
+    peak_kb: u64,
     calls: u64,
     cost: [u64; 2],
 }
@@ -90,6 +98,7 @@ async fn run(size: Size) {
         bench.wait_past_overlap().await;
         bench.sync(&[]);
     }
+    planner::measure(10 * size.contacts).await;
 }
 
 impl Bench {
@@ -99,21 +108,27 @@ impl Bench {
             traffic.reset();
         }
         let start = Instant::now();
-        let output = Command::new(env!("CARGO_BIN_EXE_crmsync"))
+        let mut child = Command::new(env!("CARGO_BIN_EXE_crmsync"))
             .current_dir(self.folder.path())
-            .args(["sync", "--json", "--quiet", "--approve", "auto"])
+            .args(["sync", "--quiet", "--approve", "auto"])
             .args(more)
-            .output()
+            .stdout(Stdio::null())
+            .spawn()
             .expect("the program starts");
+        let (mut peak_kb, mut status) = (0, None);
+        while status.is_none() {
+            peak_kb = peak_kb.max(peak_memory_kb(child.id()));
+            std::thread::sleep(Duration::from_millis(2));
+            status = child.try_wait().expect("a child of ours");
+        }
         let wall = start.elapsed();
-        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
-            panic!("no report: {}", String::from_utf8_lossy(&output.stderr));
-        });
+        let code = status.and_then(|status| status.code());
+        assert!(matches!(code, Some(0 | 1)), "the run ended with {code:?}");
         let [(_, zoho), (_, pipedrive)] = self.sandbox.traffic();
         Measured {
             wall,
             server: zoho.busy() + pipedrive.busy(),
-            report,
+            peak_kb,
             calls: zoho.calls() + pipedrive.calls(),
             cost: [zoho.cost(), pipedrive.cost()],
         }
@@ -158,6 +173,13 @@ impl Bench {
     }
 }
 
+/// High-water mark of a process's resident memory, as Linux counts it; 0 elsewhere.
+fn peak_memory_kb(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok()).unwrap_or(0)
+}
+
 /// Calls that full listings take.
 struct Pages {
     zoho: usize,
@@ -193,7 +215,7 @@ fn least_for_changes(changes: usize, conflicts: usize) -> usize {
 
 fn print(name: &str, measured: &Measured, records: usize, least: usize) {
     let wall = measured.wall.as_secs_f64();
-    let peak = measured.report["peak_memory_kb"].as_u64().unwrap_or(0) / 1024;
+    let peak = measured.peak_kb / 1024;
     #[expect(clippy::cast_precision_loss, reason = "figures for people")]
     let (rate, ratio) = (records as f64 / wall, measured.calls as f64 / least.max(1) as f64);
     println!(
@@ -207,11 +229,15 @@ fn print(name: &str, measured: &Measured, records: usize, least: usize) {
 
 fn write_config(sandbox: &Sandbox, folder: &Path) {
     let mappings = folder.join("mappings");
-    std::fs::create_dir_all(&mappings).expect("a writable folder");
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings/zoho-pipedrive");
-    for name in ["account.toml", "contact.toml"] {
-        std::fs::copy(shipped.join(name), mappings.join(name)).expect("the shipped mapping");
-    }
+    copy_mappings(&mappings);
     let text = sandbox.config("sqlite://store.db", &mappings);
     std::fs::write(folder.join("crmsync.toml"), text).expect("a writable folder");
+}
+
+fn copy_mappings(to: &Path) {
+    std::fs::create_dir_all(to).expect("a writable folder");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings/zoho-pipedrive");
+    for name in ["account.toml", "contact.toml"] {
+        std::fs::copy(shipped.join(name), to.join(name)).expect("the shipped mapping");
+    }
 }

@@ -60,9 +60,10 @@ struct Dialect {
 impl Dialect {
     async fn of(manager: &SchemaManager<'_>) -> Result<Self, DbErr> {
         let backend = manager.get_database_backend();
-        let collation = match backend {
-            DbBackend::MySql => Some(Self::mysql_collation(manager).await?),
-            _ => None,
+        let collation = if backend == DbBackend::MySql {
+            Some(Self::mysql_collation(manager).await?)
+        } else {
+            None
         };
         Ok(Self { backend, collation })
     }
@@ -93,11 +94,12 @@ impl Dialect {
     /// Text of any length, never compared.
     fn text(&self, name: &'static str) -> ColumnDef {
         let mut column = ColumnDef::new(Alias::new(name));
-        match self.backend {
-            // `text` would stop at 64 KB there.
-            DbBackend::MySql => column.custom("longtext"),
-            _ => column.text(),
-        };
+        // `text` would stop at 64 KB there.
+        if self.backend == DbBackend::MySql {
+            column.custom("longtext");
+        } else {
+            column.text();
+        }
         column
     }
 

@@ -63,13 +63,14 @@ impl Sandbox {
         for entity in ["organizations", "persons", "deals", "products"] {
             pipedrive.add_field(entity, PIPEDRIVE_EXTERNAL_ID, "varchar", &[]);
         }
-        // Owners are matched by e-mail: everyone works in both systems.
-        zoho.add_user(zoho::User::new(
+        // Owners are matched by e-mail: everyone works in both systems, and one person owns what both companies know.
+        let sales = zoho.add_user(zoho::User::new(
             "Sales",
             "Team",
             "sales@example.com",
             chrono_tz::Europe::Tallinn,
         ));
+        zoho.act_as(sales);
         pipedrive.add_user("Ann Admin", "ann@example.com", "Europe/Berlin");
         pipedrive.add_user("Sync Robot", "robot@example.com", "Europe/Berlin");
         let zoho_host = Host::start(Arc::clone(&zoho) as Arc<dyn Service>, ports.zoho).await?;

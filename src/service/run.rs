@@ -255,6 +255,16 @@ pub(super) async fn dry_run(
     Ok(plan_route(run, store, &meta, &scope).await?.plan)
 }
 
+/// Plans from what the store knows, reading neither side.
+pub(super) async fn plan_known(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+) -> Result<Plan, ServiceError> {
+    let meta = store.meta().await?;
+    let scope = Scope::compare(run, &meta)?;
+    Ok(plan_route(run, store, &meta, &scope).await?.plan)
+}
+
 /// Fingerprints, mode and what they force, before anything is read.
 async fn prepare(
     run: &RunContext<'_>,

@@ -123,6 +123,18 @@ impl Session {
         Ok(PlanOutcome { plan, forecast, spent })
     }
 
+    /// Plans from what the store knows, reading neither side: what planning alone costs.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn plan_from_store(&self) -> Result<Plan, ServiceError> {
+        let store = self.lock().await?;
+        let options = RunOptions::default();
+        let plan = super::run::plan_known(&self.context(&options, &super::run::Silent), &store).await;
+        store.release().await?;
+        plan
+    }
+
     /// Takes the route's lease; one whose holder was killed is taken over before it ends.
     async fn lock(&self) -> Result<RouteStore, StoreError> {
         let (name, ambient) = (&self.route.name, &self.ambient);

@@ -528,6 +528,7 @@ impl<'a> Batch<'a> {
 
     /// Links, their live ends, and the ends of those that live no more.
     async fn flush_links(&mut self) -> Result<(), StoreError> {
+        use former_end::Column as F;
         let (tx, scope) = (self.tx, self.scope);
         let (mut live, mut former) = (Vec::new(), Vec::new());
         let touched: Vec<_> = self.touched.iter().filter_map(|id| self.links.get(id)).collect();
@@ -551,7 +552,6 @@ impl<'a> Batch<'a> {
                 .exec(tx)
                 .await?;
         }
-        use former_end::Column as F;
         upsert(tx, former, &[F::Scope, F::Side, F::Record, F::Link], &[]).await?;
         let removed: Vec<_> = self.removed.iter().map(String::as_str).collect();
         for ids in removed.chunks(KEYS) {

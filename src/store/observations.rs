@@ -233,16 +233,16 @@ pub(super) async fn save(
     epoch: Option<u64>,
     rows: &[(&Observed, Option<&Known>)],
 ) -> Result<(), StoreError> {
+    use observation::Column as C;
     let (mut models, mut keys) = (Vec::with_capacity(rows.len()), Vec::new());
     for (row, before) in rows {
         let epoch = epoch.map(codec::signed).or(before.map(|before| before.epoch)).unwrap_or(0);
         models.push(model(scope, row, epoch)?);
-        let old = before.map(|before| old_keys(before)).transpose()?.unwrap_or_default();
+        let old = before.map(old_keys).transpose()?.unwrap_or_default();
         if old != row.keys {
             keys.push((row.observation.key.id.to_string(), old, row.keys.clone()));
         }
     }
-    use observation::Column as C;
     let all = [
         C::Module,
         C::Presence,

@@ -128,10 +128,7 @@ fn server(url: &str) -> ConnectOptions {
 /// No statement, and with it no personal data, in logs or traces.
 fn quiet(url: &str) -> ConnectOptions {
     let mut options = ConnectOptions::new(url.to_owned());
-    options
-        .sqlx_logging(false)
-        .record_stmt_in_spans(false)
-        .acquire_timeout(Duration::from_secs(60));
+    options.sqlx_logging(false).record_stmt_in_spans(false).acquire_timeout(Duration::from_mins(1));
     options
 }
 
@@ -162,18 +159,14 @@ async fn refuse_others(db: &DatabaseConnection, place: &str) -> Result<(), Store
 
 async fn tables(db: &DatabaseConnection) -> Result<BTreeSet<String>, DbErr> {
     let backend = db.get_database_backend();
-    let sql = match backend {
-        DbBackend::Sqlite => {
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-        }
-        DbBackend::Postgres => {
-            "SELECT CAST(table_name AS text) AS name FROM information_schema.tables \
+    let sql = if backend == DbBackend::Sqlite {
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    } else if backend == DbBackend::Postgres {
+        "SELECT CAST(table_name AS text) AS name FROM information_schema.tables \
              WHERE table_schema = current_schema()"
-        }
-        _ => {
-            "SELECT CAST(table_name AS char) AS name FROM information_schema.tables \
+    } else {
+        "SELECT CAST(table_name AS char) AS name FROM information_schema.tables \
              WHERE table_schema = DATABASE()"
-        }
     };
     let rows = db.query_all_raw(Statement::from_string(backend, sql)).await?;
     rows.iter().map(|row| row.try_get("", "name")).collect()
@@ -207,9 +200,10 @@ fn place(url: &str) -> String {
 
 /// What a database error says, without our library's own words around it.
 pub(super) fn plain(error: &DbErr) -> String {
-    let text = match error {
-        DbErr::Conn(inner) | DbErr::Exec(inner) | DbErr::Query(inner) => inner.to_string(),
-        other => other.to_string(),
+    let text = if let DbErr::Conn(inner) | DbErr::Exec(inner) | DbErr::Query(inner) = error {
+        inner.to_string()
+    } else {
+        error.to_string()
     };
     let text = text.strip_prefix("error returned from database: ").unwrap_or(&text).to_owned();
     if text.contains("database or disk is full") || text.contains("No space left") {

@@ -149,6 +149,7 @@ impl RouteStore {
     /// # Errors
     /// [`StoreError::LeaseLost`]; [`StoreError::Database`] when there is no such row.
     pub async fn resolve(&self, decision: &Resolution) -> Result<(), StoreError> {
+        use resolution::Column as C;
         let found = self.find_row(&decision.row.0).await?;
         let missing = || StoreError::Database(format!("there is no row `{}`", decision.row.0));
         let stored = found.ok_or_else(missing)?;
@@ -175,7 +176,6 @@ impl RouteStore {
             body: body.clone(),
         });
         let tx = self.begin().await?;
-        use resolution::Column as C;
         upsert(&tx, rows.collect(), &[C::Scope, C::RowId, C::Subject], &[C::Body]).await?;
         attention::apply(&tx, stored.scope, marks).await?;
         Ok(tx.commit().await?)

@@ -131,7 +131,8 @@ pub fn pace_for_edition(edition: &str) -> Pace {
         _ => 10,
     };
     Pace {
-        burst: NonZeroU32::MIN.saturating_add(39),
+        // Zoho publishes no request rate, only how many calls may run at once.
+        burst: NonZeroU32::MIN.saturating_add(999),
         per: Duration::from_secs(1),
         concurrency: allowed - allowed / 5,
         // Ten calls at once with sorting or many rows, in all editions.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crmsync::store::{Commit, Ending, IntentState, RouteStore, Store, StoreError};
 use crmsync_core::model::link::TombstoneCause;
-use crmsync_core::model::plan::Change;
 use crmsync_core::model::{
     Code, FieldName, LinkState, OpKind, Pair, Presence, RecordId, Side, Value,
 };
+
+use crmsync_core::model::state::Subject;
 
 use super::absences::delete;
 use super::laws;
@@ -47,22 +48,15 @@ fn ending(intent: &crmsync::store::Intent, ending: Ending) -> Commit {
 }
 
 fn update_op() -> crmsync_core::model::Op {
-    let change = Change {
-        before: Value::text("Ada"),
-        after: Value::text("Eve"),
-        source: Value::text("Eve"),
-        ..change_defaults()
-    };
+    let text = |text: &str| serde_json::json!({ "x": text });
+    let change =
+        serde_json::json!({ "before": text("Ada"), "after": text("Eve"), "source": text("Eve") });
+    let change = serde_json::from_value(change).unwrap();
     let changes = BTreeMap::from([(FieldName::new("name"), change)]);
     op(
         "k1",
         OpKind::Update { side: Side::Right, id: RecordId::new("r1"), changes, planned_on: None },
     )
-}
-
-/// The fields of a change that these tests do not name.
-fn change_defaults() -> Change {
-    serde_json::from_str(r#"{"before":"e","after":"e","source":"e"}"#).unwrap()
 }
 
 async fn given_two_records_when_linked_then_baseline_and_journal_hold_it(world: World) {
@@ -104,7 +98,7 @@ async fn given_a_kill_between_arm_and_commit_when_reopened_then_the_intent_is_op
     let again = Store::open(&world.url).await.unwrap();
     let store = again.lock(&route(), "second", at(600), TTL).await.unwrap();
 
-    assert_eq!(store.open_intents().await.unwrap(), [armed.clone()]);
+    assert_eq!(store.open_intents().await.unwrap(), std::slice::from_ref(&armed));
     let frozen = subject(&store, of_link("k1")).await;
     assert!(frozen.in_doubt);
     assert_eq!(frozen.link.as_ref().unwrap().state, LinkState::Creating);
@@ -194,7 +188,7 @@ async fn given_a_refused_create_when_committed_then_the_record_is_in_quarantine_
         BTreeMap::from([(Some(FieldName::new("name")), "print".to_owned())])
     );
     assert_eq!((all, waiting), (vec![me.clone()], vec![]));
-    assert_eq!(due.iter().map(|subject| subject.key()).collect::<Vec<_>>(), [me.clone()]);
+    assert_eq!(due.iter().map(Subject::key).collect::<Vec<_>>(), std::slice::from_ref(&me));
     assert!(due[0].quarantined.is_empty(), "its time has come");
     assert_eq!((listed[0].attempts, listed[0].key.clone()), (2, key(Side::Left, "l1")));
     assert_eq!(marked(&store).await, [me]);

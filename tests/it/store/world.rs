@@ -16,7 +16,7 @@ use crmsync_core::model::{
 };
 use sea_orm::{ConnectionTrait, Database};
 
-pub(crate) const TTL: Duration = Duration::from_secs(60);
+pub(crate) const TTL: Duration = Duration::from_mins(1);
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 

@@ -171,7 +171,7 @@ pub(super) fn pipedrive(name: &str) -> ModuleSchema {
              website  url
              employee_count  integer
              annual_revenue  integer
-             address.value  text
+             address  text
              address.route  text
              address.locality  text
              address.admin_area_level_1  text

@@ -106,16 +106,27 @@ impl Compiler<'_> {
     }
 }
 
-/// Labels on the computed side, IDs on the target.
+/// Labels on the computed side, IDs on the target. An expression may also name an option by its ID, or by its own
+/// label where one option alone has it; where names clash, a full label means more than an ID, and that more than a label.
+/// Without a list of options, the computed value is written as it is.
 fn labels(target: Side, schema: &FieldSchema) -> OptionMap {
-    let mut map = OptionMap::default();
+    let mut map = OptionMap { open: schema.options.is_empty(), ..OptionMap::default() };
+    let (to_target, to_source) = match target {
+        Side::Left => (&mut map.to_left, &mut map.to_right),
+        Side::Right => (&mut map.to_right, &mut map.to_left),
+    };
     for option in &schema.options {
-        let (to_target, to_source) = match target {
-            Side::Left => (&mut map.to_left, &mut map.to_right),
-            Side::Right => (&mut map.to_right, &mut map.to_left),
-        };
-        to_target.insert(full_label(option), option.id.clone());
+        to_target.entry(full_label(option)).or_insert_with(|| option.id.clone());
         to_source.insert(option.id.clone(), full_label(option));
+    }
+    for option in &schema.options {
+        to_target.entry(option.id.clone()).or_insert_with(|| option.id.clone());
+    }
+    for option in &schema.options {
+        let twins = schema.options.iter().filter(|other| other.label == option.label).count();
+        if twins == 1 {
+            to_target.entry(option.label.clone()).or_insert_with(|| option.id.clone());
+        }
     }
     map
 }

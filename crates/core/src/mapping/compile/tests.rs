@@ -213,6 +213,34 @@ fn given_labels_options_and_users_when_compiled_then_they_become_ids() {
 }
 
 #[test]
+fn given_an_expression_for_an_option_when_it_names_a_label_or_an_id_then_it_translates() {
+    let text = "entity = \"deal\"\nleft = { module = \"Deals\" }\nright = { module = \"deals\" }\ncreate = \"none\"\n\
+         [fields]\nname = { left = \"Deal_Name\", right = \"title\" }\n\
+         status = { right = \"status\", expression = \"'won'\" }\n\
+         stage = { right = \"stage_id\", expression = \"'Demo Scheduled'\" }\n";
+    let (entity, _) = compile_text(text).unwrap();
+    let cases = [
+        ("an ID", "status", "won", Some("won")),
+        ("a label", "status", "Won", Some("won")),
+        ("a full label", "stage", "Sales / Demo Scheduled", Some("3")),
+        ("a label without its parent", "stage", "Demo Scheduled", Some("3")),
+        ("neither", "status", "gone", None),
+    ];
+    for (case, name, computed, expected) in cases {
+        let rule = field(&entity, name);
+        let Relation::Option { map } = &rule.relation else { panic!("{case}: no option") };
+
+        let stored = map.to_right.get(computed).map(String::as_str);
+
+        assert_eq!((stored, map.open), (expected, false), "{case}");
+        let nobody = crate::engine::relation::testing::Numbered;
+        if let Some(stored) = expected {
+            assert!(rule.agree(&nobody, &computed.into(), &stored.into()), "{case}");
+        }
+    }
+}
+
+#[test]
 fn given_a_mapping_when_one_field_changes_then_only_its_fingerprint_does() {
     let one = contact(
         "[fields]\na = { left = \"Title\", right = \"job_title\" }\nb = { left = \"First_Name\", right = \"first_name\" }",
