@@ -182,6 +182,10 @@ impl<'a> Applier<'a> {
                 } else {
                     tally.noted += 1;
                 }
+                if matches!(op.code, Code::Relink | Code::Redirected | Code::Revived) {
+                    // Its records meet in this run still: an edit before the next one has a baseline then.
+                    tally.touched.insert((op.entity.clone(), SubjectKey::Link(op.link.clone())));
+                }
             }
             self.run.progress.advance(batch.len() as u64);
         }

@@ -130,7 +130,8 @@ impl Session {
     pub async fn plan_from_store(&self) -> Result<Plan, ServiceError> {
         let store = self.lock().await?;
         let options = RunOptions::default();
-        let plan = super::run::plan_known(&self.context(&options, &super::run::Silent), &store).await;
+        let plan =
+            super::run::plan_known(&self.context(&options, &super::run::Silent), &store).await;
         store.release().await?;
         plan
     }
