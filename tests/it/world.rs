@@ -80,6 +80,14 @@ impl World {
         Self { sandbox, folder, clock, servers, config, ids: Arc::default() }
     }
 
+    /// Changes the text of `crmsync.toml`.
+    pub(crate) fn reconfigure(&mut self, change: impl FnOnce(String) -> String) {
+        let file = self.folder.path().join("crmsync.toml");
+        let text = change(std::fs::read_to_string(&file).unwrap());
+        std::fs::write(&file, &text).unwrap();
+        self.config = Config::parse(&file, &text, &Environment::default()).unwrap();
+    }
+
     /// Opens the route as a fresh process would.
     pub(crate) async fn open(&self) -> Session {
         self.try_open().await.unwrap()
