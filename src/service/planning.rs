@@ -30,9 +30,7 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// # Errors
-    /// When the store belongs to other accounts than the ones signed in.
-    pub fn compare(run: &RunContext<'_>, meta: &RouteMeta) -> Result<Self, ServiceError> {
+    pub(super) fn compare(run: &RunContext<'_>, meta: &RouteMeta) -> Self {
         let accounts = run.route.accounts.as_ref().map(|account| account.fingerprint.as_str());
         let mut scope = Self {
             fingerprints: BTreeMap::new(),
@@ -56,7 +54,7 @@ impl Scope {
             }
             scope.fingerprints.insert(entity.name.clone(), format!("{limits}:{fields}"));
         }
-        Ok(scope)
+        scope
     }
 }
 

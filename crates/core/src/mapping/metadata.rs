@@ -229,7 +229,7 @@ pub(super) fn pipedrive(name: &str) -> ModuleSchema {
              note  rich-text
              person_id  lookup  >persons
              deal_id  lookup  >deals
-             location.value  text
+             location        text
              owner_id  user"
         }
         "notes" => {
