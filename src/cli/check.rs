@@ -99,6 +99,7 @@ async fn connection(
     let connector = operations::connector(context, config, name).await?;
     let account = connector.account().await?;
     let modules = connector.modules().await?.len() as u64;
+    operations::remember(context, config, name, connector.as_ref()).await?;
     let zone = account.time_zone.map(|zone| format!(", {zone}")).unwrap_or_default();
     let plan = if account.plan.is_empty() { String::new() } else { format!(", {}", account.plan) };
     let (user, organization) = (&account.user, &account.organization);

@@ -1,26 +1,28 @@
 //! `demo`: two companies that know many of the same people, synced, edited on both sides, synced again.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use crmsync_core::model::{Pair, RouteName, Side};
+use crmsync_core::model::{Pair, Plan, RouteName, Side};
 use crmsync_simulator::clock::Clock as ServerClock;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::plan_view::{self, Detail};
+use super::plan_view::{self, Detail, View};
 use super::progress::Progress;
-use super::render::{counted, note, printable};
+use super::render::{counted, note};
 use super::{init, progress};
 use crate::clock::{Ambient, Clock};
 use crate::config::{Config, Environment};
 use crate::sandbox::companies::seed_demo;
 use crate::sandbox::{Ports, Sandbox};
-use crate::service::{RunOptions, RunReport, Session};
+use crate::service::{Labels, RunOptions, RunReport, Session, Silent};
 
 /// Pause between two runs while the demo keeps serving.
 const EVERY: Duration = Duration::from_secs(5);
@@ -38,65 +40,52 @@ struct Stage {
 
 pub(super) async fn demo(context: &Context, once: bool) -> Result<Exit, Failure> {
     let stage = Stage::build(context).await?;
-    let progress = progress::progress(&context.output);
+    let progress = Stage::progress(context);
     let progress = progress.as_ref();
     say(context, &stage.welcome())?;
 
-    say(
-        context,
-        "\n── 1. The plan of the first sync ──────────────────────────────────────────\n",
-    )?;
+    let aim = "No record is linked yet: those that both sides know are linked, the others are created.\n\
+               Look at what waits: a first sync writes nothing until a person approves its plan.";
+    step(context, 1, "The plan of the first sync", aim)?;
     let session = stage.open().await?;
     let outcome = session.plan(&RunOptions::default(), progress).await?;
-    say(context, &plan_view::show(&outcome.plan, &stage.names, Detail::First, &context.output))?;
-    say(context, &plan_view::cost(&outcome.forecast, &stage.names))?;
+    let shown = stage.view(context, &outcome.plan, &outcome.labels, Detail::Samples);
+    let forecast = plan_view::cost("writing it will cost", &outcome.forecast, &stage.names);
+    say(context, &format!("{shown}\n{forecast}"))?;
 
-    say(
-        context,
-        "\n── 2. Approved by the demo, and applied ───────────────────────────────────\n",
-    )?;
-    let first = stage.sync(progress).await?;
+    let aim = "The demo approves that plan. Look at the numbers: they are those of the plan.";
+    step(context, 2, "The first sync", aim)?;
+    let (first, _) = stage.sync(progress).await?;
     say(context, &stage.summary(&first))?;
 
-    say(
-        context,
-        "\n── 3. People edit on both sides ───────────────────────────────────────────\n",
-    )?;
+    let aim = "What people do all day. Each edit is there for one rule of the merge.";
+    step(context, 3, "People edit on both sides", aim)?;
     say(context, &stage.edit())?;
 
-    say(
-        context,
-        "\n── 4. The second sync ─────────────────────────────────────────────────────\n",
-    )?;
-    let second = stage.sync(progress).await?;
-    say(context, &plan_view::show(&second.plan, &stage.names, Detail::First, &context.output))?;
-    say(context, &stage.summary(&second))?;
+    let aim = "Only the edited fields travel, each in its own direction. Look at Clara, whom two people\n\
+               renamed, and at Elena, about whom nobody but you can decide.";
+    step(context, 4, "The second sync, with its conflict report", aim)?;
+    let (second, labels) = stage.sync(progress).await?;
+    say(context, &stage.view(context, &second.plan, &labels, Detail::First))?;
+    say(context, &format!("\n{}", stage.summary(&second)))?;
 
-    say(
-        context,
-        "\n── 5. The conflict report ─────────────────────────────────────────────────\n",
-    )?;
-    say(context, &conflicts(context, &second))?;
-
-    say(
-        context,
-        "\n── 6. Again, with nothing to do ───────────────────────────────────────────\n",
-    )?;
-    let third = stage.sync(progress).await?;
+    let aim = "Nobody edited anything. Look at the zeros: what is decided stays decided, what waits waits.";
+    step(context, 5, "The third sync", aim)?;
+    let (third, _) = stage.sync(progress).await?;
     say(context, &stage.summary(&third))?;
     let quiet = third.tally.written() == 0;
-    say(
-        context,
-        if quiet {
-            "Nothing was written: both sides are the same.\n"
-        } else {
-            "Unexpected writes.\n"
-        },
-    )?;
+    let verdict = if quiet { "Quiet: nothing was written." } else { "Unexpected writes." };
+    say(context, &format!("{verdict}\n"))?;
     if !once {
         stage.keep_on(context, progress).await?;
     }
     Ok(if quiet { Exit::Clean } else { Exit::Open })
+}
+
+/// A heading, and one sentence or two on what to look at.
+fn step(context: &Context, number: u32, title: &str, aim: &str) -> Result<(), Failure> {
+    let rule = "─".repeat(94_usize.saturating_sub(title.chars().count()));
+    say(context, &format!("\n── {number}. {title} {rule}\n{aim}\n\n"))
 }
 
 impl Stage {
@@ -126,16 +115,46 @@ impl Stage {
         Ok(Session::open(&self.config, &RouteName::new("crm"), &self.ambient).await?)
     }
 
-    async fn sync(&self, progress: &dyn Progress) -> Result<RunReport, Failure> {
+    /// Ten minutes later, one run that approves whatever waits.
+    async fn sync(&self, progress: &dyn Progress) -> Result<(RunReport, Labels), Failure> {
         self.clock.advance(TimeDelta::minutes(10));
-        let options = RunOptions { ask: Some(Arc::new(|_| true)), ..RunOptions::default() };
-        Ok(self.open().await?.sync(&options, progress).await?)
+        self.sync_now(&CancellationToken::new(), progress).await
+    }
+
+    async fn sync_now(
+        &self,
+        cancel: &CancellationToken,
+        progress: &dyn Progress,
+    ) -> Result<(RunReport, Labels), Failure> {
+        let options = RunOptions {
+            ask: Some(Arc::new(|_| true)),
+            cancel: cancel.clone(),
+            ..RunOptions::default()
+        };
+        let session = self.open().await?;
+        let report = session.sync(&options, progress).await?;
+        let labels = session.labels(&report.plan).await?;
+        Ok((report, labels))
+    }
+
+    fn view(&self, context: &Context, plan: &Plan, labels: &Labels, detail: Detail) -> String {
+        let (names, output) = (&self.names, &context.output);
+        plan_view::show(plan, &View { names, labels, detail, output })
+    }
+
+    /// The demo is read, not waited for: bars on a terminal, nothing between its lines elsewhere.
+    fn progress(context: &Context) -> Box<dyn Progress> {
+        if std::io::stderr().is_terminal() {
+            progress::progress(&context.output)
+        } else {
+            Box::new(Silent)
+        }
     }
 
     fn welcome(&self) -> String {
         let (zoho, pipedrive) = (&self.sandbox.zoho, &self.sandbox.pipedrive);
         format!(
-            "Two companies, simulated on loopback; no account, no network.\n\
+            "Two companies that know many of the same people, simulated on loopback; no account, no network.\n\
              zoho       {}  {}, {}, {}\n\
              pipedrive  {}  {}, {}, {}\n",
             self.sandbox.zoho_url(),
@@ -149,30 +168,29 @@ impl Stage {
         )
     }
 
-    /// What a run did and what it cost, with the price per written record left to the reader.
+    /// What a run did and what it cost.
     fn summary(&self, report: &RunReport) -> String {
         let tally = &report.tally;
-        let mut text = format!("linked {}, agreed or noted {}\n", tally.linked, tally.noted);
+        let mut text = String::new();
         for side in Side::BOTH {
             let cost = report.cost[side];
+            let unit = if side == Side::Left { "credits" } else { "tokens" };
             let _ = writeln!(
                 text,
-                "{:<10} created {}, updated {}, deleted {}; {} ({} {})",
+                "{:<10} created {}, updated {}, deleted {}  at {} ({} {unit})",
                 self.names[side],
                 tally.created[side],
                 tally.updated[side],
                 tally.deleted[side],
                 counted(cost.calls, "call"),
                 cost.units,
-                if side == Side::Left { "credits" } else { "tokens" },
             );
         }
-        let _ = writeln!(
-            text,
-            "{} open, exit code {}",
-            counted(report.open_rows, "question"),
-            report.exit.code()
-        );
+        let waiting = match report.open_rows {
+            0 => "nothing waits for a person".to_owned(),
+            rows => format!("{} for a person", counted(rows, "question")),
+        };
+        let _ = writeln!(text, "{:<10} {} linked; {waiting}", "both", tally.linked);
         text
     }
 
@@ -221,7 +239,9 @@ impl Stage {
         {
             zoho.edit("Contacts", contact, json!({ "Email": "elena.l@cafelinde.example" }));
             pipedrive.edit("persons", person, emails("office@cafelinde.example"));
-            tell("Elena Lindner: two e-mails within the same five seconds (a person is asked)");
+            tell(
+                "Elena Lindner: two e-mails at the same moment (nobody can tell which is newer: a person is asked)",
+            );
         }
         if let Some(person) = person("hanna@eiger.example") {
             pipedrive.delete("persons", person);
@@ -237,56 +257,33 @@ impl Stage {
 
     /// Syncs every few seconds until Ctrl-C.
     async fn keep_on(&self, context: &Context, progress: &dyn Progress) -> Result<(), Failure> {
+        let (zoho, pipedrive) = (self.sandbox.zoho_url(), self.sandbox.pipedrive_url());
+        let key = self.sandbox.pipedrive.api_token();
         note(&format!(
-            "\nStill syncing every {} s, until Ctrl-C. Try the simulators, for example:\n  \
-             curl -H 'x-api-token: {}' '{}/api/v2/persons?limit=3'",
+            "\nStill syncing every {} s, until Ctrl-C. Rename a person in Pipedrive and watch it reach Zoho:\n  \
+             curl -X PATCH -H 'x-api-token: {key}' -H 'content-type: application/json' \\\n    \
+             -d '{{\"first_name\": \"Adele\"}}' {pipedrive}/api/v2/persons/1\n\
+             Zoho's simulator answers at {zoho}.",
             EVERY.as_secs(),
-            self.sandbox.pipedrive.api_token(),
-            self.sandbox.pipedrive_url(),
         ));
         loop {
             tokio::select! {
                 () = context.cancel.cancelled() => return Ok(()),
                 () = tokio::time::sleep(EVERY) => {}
             }
-            let options = RunOptions { ask: Some(Arc::new(|_| true)), ..RunOptions::default() };
-            let report = self.open().await?.sync(&options, progress).await?;
+            let (report, labels) = match self.sync_now(&context.cancel, progress).await {
+                Ok(done) => done,
+                Err(_) if context.cancel.is_cancelled() => return Ok(()),
+                Err(failure) => return Err(failure),
+            };
             if report.tally.written() > 0 {
                 say(
                     context,
-                    &plan_view::show(&report.plan, &self.names, Detail::First, &context.output),
+                    &format!("\n{}", self.view(context, &report.plan, &labels, Detail::First)),
                 )?;
             }
         }
     }
-}
-
-fn conflicts(context: &Context, report: &RunReport) -> String {
-    let shown = |value: Option<&crmsync_core::model::Value>| {
-        value.map_or_else(|| "–".into(), ToString::to_string)
-    };
-    let rows = report.rows.iter().map(|row| {
-        vec![
-            format!(
-                "{} {}",
-                row.entity,
-                row.records
-                    .left
-                    .as_ref()
-                    .or(row.records.right.as_ref())
-                    .map_or("", |id| id.as_str())
-            ),
-            row.field.as_ref().map_or_else(|| "(record)".to_owned(), ToString::to_string),
-            shown(row.base.as_ref().map(|base| &base.left)),
-            shown(row.left.as_ref()),
-            shown(row.right.as_ref()),
-            row.winner.map_or_else(|| "you decide".to_owned(), |side| format!("{side} wins")),
-            printable(&row.message),
-        ]
-    });
-    context
-        .output
-        .table(&["record", "field", "agreed before", "zoho", "pipedrive", "decision", "why"], rows)
 }
 
 fn say(context: &Context, text: &str) -> Result<(), Failure> {

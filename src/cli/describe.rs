@@ -24,6 +24,7 @@ pub(super) async fn run(context: &Context, args: &Describe) -> Result<Exit, Fail
     }
     if let Some(module) = &args.module {
         let schema = operations::schema(connector.as_ref(), &args.connection, module).await?;
+        operations::remember(context, &config, &args.connection, connector.as_ref()).await?;
         context.output.result(&schema, || show(&schema, &context.output))?;
         return Ok(Exit::Clean);
     }
@@ -33,6 +34,7 @@ pub(super) async fn run(context: &Context, args: &Describe) -> Result<Exit, Fail
         .into_iter()
         .map(|(module, label)| Module { module, label })
         .collect();
+    operations::remember(context, &config, &args.connection, connector.as_ref()).await?;
     context.output.result(&modules, || {
         let rows = modules.iter().map(|it| vec![it.module.to_string(), it.label.clone()]);
         context.output.table(&["module", "label"], rows)

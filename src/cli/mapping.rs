@@ -56,7 +56,9 @@ async fn schema(
     target: &args::ModuleTarget,
 ) -> Result<ModuleSchema, Failure> {
     let connector = operations::connector(context, config, &target.connection).await?;
-    operations::schema(connector.as_ref(), &target.connection, &target.module).await
+    let schema = operations::schema(connector.as_ref(), &target.connection, &target.module).await?;
+    operations::remember(context, config, &target.connection, connector.as_ref()).await?;
+    Ok(schema)
 }
 
 /// `Contacts` is `contact`, `Companies` is `company`.

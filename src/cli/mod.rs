@@ -25,6 +25,7 @@ mod plan_view;
 pub mod progress;
 pub mod render;
 pub mod report;
+mod rows_view;
 mod runs;
 mod sandbox;
 mod sides;

@@ -23,7 +23,7 @@ use crate::config::{self, Config, Route, Secret};
 use crate::connectors::Connector;
 use crate::connectors::http::HttpSettings;
 use crate::connectors::zoho as zoho_api;
-use crate::service::{Session, connect};
+use crate::service::{Session, Silent, connect};
 use crate::store::Store;
 
 pub use crate::service::run::Ask;
@@ -67,24 +67,34 @@ pub(super) async fn sync(
 
 /// Writes back what a run changed.
 pub(super) async fn undo(
-    _context: &Context,
-    _config: &Config,
-    _route: &RouteName,
-    _run: &str,
-    _progress: &dyn Progress,
+    context: &Context,
+    config: &Config,
+    route: &RouteName,
+    run: &str,
+    options: &RunOptions,
+    progress: &dyn Progress,
 ) -> Result<RunReport, Failure> {
-    Err(not_wired("undoing"))
+    let session = Box::pin(Session::open(config, route, &context.ambient)).await?;
+    let report = Box::pin(session.undo(run, options, progress)).await;
+    session.close().await?;
+    Ok(report?)
 }
 
 /// Ends the pause that an undo began.
 pub(super) async fn after_undo(
-    _context: &Context,
-    _config: &Config,
-    _route: &RouteName,
-    _run: &str,
-    _choice: AfterUndo,
-) -> Result<(), Failure> {
-    Err(not_wired("ending an undo"))
+    context: &Context,
+    config: &Config,
+    route: &RouteName,
+    run: &str,
+    choice: AfterUndo,
+) -> Result<RunReport, Failure> {
+    let session = Box::pin(Session::open(config, route, &context.ambient)).await?;
+    let report = match choice {
+        AfterUndo::Redo => Box::pin(session.redo(run, &Silent)).await,
+        AfterUndo::Accept => Box::pin(session.accept(run, &Silent)).await,
+    };
+    session.close().await?;
+    Ok(report?)
 }
 
 /// Opens the store, with the key that seals sign-ins where it is set.
@@ -115,10 +125,6 @@ pub(super) async fn keep_grant(
     Ok(store.save_secret(&connect::refresh_token_name(connection), &grant.refresh_token).await?)
 }
 
-fn not_wired(what: &str) -> Failure {
-    Failure::config(format!("{what} is not part of this build"))
-}
-
 /// Refuses a store key that is not 32 bytes in base64.
 pub(super) fn store_key(key: &Secret) -> Result<[u8; 32], Failure> {
     let text = key.reveal()?.expose_secret();
@@ -137,6 +143,18 @@ pub(super) async fn connector(
 ) -> Result<Arc<dyn Connector>, Failure> {
     let store = store(config).await?;
     Ok(connect::connector(config, name, &store, &context.ambient).await?)
+}
+
+/// Keeps what a connector read about modules and fields, so that the next command need not ask again.
+pub(super) async fn remember(
+    context: &Context,
+    config: &Config,
+    name: &str,
+    connector: &dyn Connector,
+) -> Result<(), Failure> {
+    let store = store(config).await?;
+    connect::keep_metadata(&store, name, connector, &context.ambient).await?;
+    Ok(store.close().await?)
 }
 
 /// Exchanges a Zoho grant code.
@@ -207,6 +225,7 @@ pub(super) async fn compile(
             }
         }
         metadata.push((schemas, connector.users().await?));
+        remember(context, config, &route.sides[side], connector.as_ref()).await?;
     }
     let entities = files.iter().map(|(_, _, file)| file.name()).collect();
     let mut found = Vec::new();

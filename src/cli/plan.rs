@@ -12,7 +12,7 @@ use super::args;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::operations::{self, Ask, Mode, PlanOutcome, RunOptions, RunReport};
-use super::plan_view::{self, Detail};
+use super::plan_view::{self, Detail, View};
 use super::progress::progress;
 use super::render::{counted, note};
 use crate::config::Config;
@@ -51,15 +51,17 @@ fn show_outcome(
     outcome: &PlanOutcome,
     detail: Detail,
 ) -> String {
-    let names = names(config, &outcome.plan.route);
-    let plan = plan_view::show(&outcome.plan, &names, detail, &context.output);
-    let next = if outcome.plan.guards.is_empty() {
-        String::new()
+    let plan = &outcome.plan;
+    let names = names(config, &plan.route);
+    let view = View { names: &names, labels: &outcome.labels, detail, output: &context.output };
+    let next = if plan.guards.iter().all(|trip| trip.withheld.is_empty()) {
+        format!("plan {}\n", plan.hash)
     } else {
-        let plan = &outcome.plan;
-        format!("to approve it: crmsync sync {} --approve {}\n", plan.route, plan.hash)
+        let (route, hash) = (&plan.route, &plan.hash);
+        format!("plan {hash}; to approve it: crmsync sync {route} --approve {hash}\n")
     };
-    format!("{plan}{}{next}", plan_view::cost(&outcome.forecast, &names))
+    let cost = plan_view::cost("writing it will cost", &outcome.forecast, &names);
+    format!("{}\n{cost}{next}", plan_view::show(plan, &view))
 }
 
 /// Exit code of a plan: a guard that holds something back, else open rows.
@@ -125,10 +127,7 @@ pub(super) async fn sync(context: &Context, args: &args::Sync) -> Result<Exit, F
     let mut reports = Vec::new();
     for (route, entities) in choose(&config, &args.targets)? {
         let mut options = options(context, &args.scope, entities, args.approve.clone());
-        options.ask = match args.approve.as_deref() {
-            Some(AUTO) => Some(Arc::new(|_: &Plan| true)),
-            Some(_) | None => ask(context, names(&config, &route)),
-        };
+        options.ask = consent(context, args.approve.as_deref(), names(&config, &route));
         let progress = progress(&context.output);
         reports
             .push(operations::sync(context, &config, &route, &options, progress.as_ref()).await?);
@@ -142,13 +141,27 @@ pub(super) async fn sync(context: &Context, args: &args::Sync) -> Result<Exit, F
 /// Approves whatever the plan holds: for rehearsals and scripts whose author has thought about it.
 const AUTO: &str = "auto";
 
+/// Who answers when guards ask: the command line, or a person.
+pub(super) fn consent(
+    context: &Context,
+    approve: Option<&str>,
+    names: Pair<String>,
+) -> Option<Ask> {
+    match approve {
+        Some(AUTO) => Some(Arc::new(|_| true)),
+        Some(_) | None => ask(context, names),
+    }
+}
+
 /// On a terminal a person is shown the plan and asked; elsewhere nobody is there to ask.
 fn ask(context: &Context, names: Pair<String>) -> Option<Ask> {
     let attended = io::stdin().is_terminal() && io::stderr().is_terminal() && !context.output.json;
     let output = context.output;
     attended.then(|| -> Ask {
-        Arc::new(move |plan: &Plan| {
-            note(&plan_view::show(plan, &names, Detail::First, &output));
+        Arc::new(move |proposal| {
+            let (labels, output) = (&proposal.labels, &output);
+            let view = View { names: &names, labels, detail: Detail::First, output };
+            note(&plan_view::show(&proposal.plan, &view));
             note("Apply this plan? Type yes:");
             let mut answer = String::new();
             io::stdin().read_line(&mut answer).is_ok() && answer.trim() == "yes"
@@ -191,7 +204,7 @@ fn show_report(config: &Config, report: &RunReport) -> String {
         "route {}, run {}\n{done}{}{waiting}{guarded}{error}",
         report.run.route,
         report.run.id,
-        plan_view::cost(&report.cost, &names)
+        plan_view::cost("cost", &report.cost, &names)
     )
 }
 

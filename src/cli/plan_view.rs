@@ -1,13 +1,16 @@
 //! A plan for people: counts, field-level diff both ways, conflicts, guards, and what it will cost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use crmsync_core::engine::report::sentence;
 use crmsync_core::model::plan::GuardTrip;
-use crmsync_core::model::{EntityName, FieldName, Op, OpKind, Pair, Plan, Side, Value};
+use crmsync_core::model::{Code, EntityName, Op, OpKind, Pair, Plan, RecordId, Side, Value};
 
 use super::render::{Output, counted, printable};
+use super::rows_view;
 use crate::connectors::Cost;
+use crate::service::Labels;
 
 /// Records shown unless `--all` is given.
 pub(super) const FIRST: usize = 20;
@@ -15,34 +18,84 @@ pub(super) const FIRST: usize = 20;
 /// Which records are listed with their fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detail {
+    /// One write of each kind, for each entity and side; all rows.
+    Samples,
     First,
     All,
 }
 
+impl Detail {
+    /// How many of `all` rows are shown.
+    pub(super) fn rows(self, all: usize) -> usize {
+        match self {
+            Self::First => FIRST.min(all),
+            Self::Samples | Self::All => all,
+        }
+    }
+
+    /// Takes what is shown off `left`, the number of writes that still may be.
+    fn writes<'p>(self, ops: Vec<&'p Op>, left: &mut usize) -> Vec<&'p Op> {
+        let mut kinds = BTreeSet::new();
+        let shown: Vec<_> = match self {
+            Self::All => ops,
+            Self::First => ops.into_iter().take(*left).collect(),
+            Self::Samples => ops.into_iter().filter(|op| kinds.insert(kind(op))).collect(),
+        };
+        *left = left.saturating_sub(shown.len());
+        shown
+    }
+
+    /// Where to find what is not shown.
+    const fn hint(self) -> &'static str {
+        match self {
+            Self::Samples => " of the same kinds",
+            Self::First | Self::All => "; --all shows them",
+        }
+    }
+}
+
+fn kind(op: &Op) -> (&EntityName, Option<Side>, &'static str) {
+    let verb = match &op.kind {
+        OpKind::Create { .. } => "create",
+        OpKind::Update { .. } => "update",
+        OpKind::Delete { .. } => "delete",
+        OpKind::Archive { .. } => "archive",
+        OpKind::Link { .. } => "link",
+        OpKind::Agree { .. } | OpKind::Relate { .. } | OpKind::Revive { .. } => "note",
+    };
+    (&op.entity, op.writes(), verb)
+}
+
+/// What a plan is shown with.
+pub(super) struct View<'a> {
+    /// Names of the connections.
+    pub(super) names: &'a Pair<String>,
+    pub(super) labels: &'a Labels,
+    pub(super) detail: Detail,
+    pub(super) output: &'a Output,
+}
+
 /// The whole plan, in the order in which a person decides.
-pub(super) fn show(plan: &Plan, names: &Pair<String>, detail: Detail, output: &Output) -> String {
-    let mut text = format!("route {}: {} ⇄ {}\n\n", plan.route, names.left, names.right);
-    text.push_str(&counts(plan, names, output));
-    text.push_str(&changes(plan, names, detail));
-    text.push_str(&rows(plan));
-    text.push_str(&guards(&plan.guards, names));
-    let _ = writeln!(text, "\nplan {}", plan.hash);
+pub(super) fn show(plan: &Plan, view: &View<'_>) -> String {
+    let mut text = format!("route {}: {} ⇄ {}\n\n", plan.route, view.names.left, view.names.right);
+    text.push_str(&view.counts(plan));
+    text.push_str(&view.changes(plan));
+    text.push_str(&rows_view::show(&plan.rows, view));
+    text.push_str(&view.guards(&plan.guards));
     text
 }
 
-/// Price of applying, by side.
-pub(super) fn cost(cost: &Pair<Cost>, names: &Pair<String>) -> String {
+/// What something costs, by side.
+pub(super) fn cost(what: &str, cost: &Pair<Cost>, names: &Pair<String>) -> String {
     let side = |side: Side| {
-        format!(
-            "{} {} ({} units)",
-            names[side],
-            counted(cost[side].calls, "call"),
-            cost[side].units
-        )
+        let unit = if cost[side].units == 1 { "unit" } else { "units" };
+        let (calls, units) = (counted(cost[side].calls, "call"), cost[side].units);
+        format!("{} {calls} ({units} {unit})", names[side])
     };
-    format!("cost: {}, {}\n", side(Side::Left), side(Side::Right))
+    format!("{what}: {}, {}\n", side(Side::Left), side(Side::Right))
 }
 
+/// Kinds of ops in one row of the table.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     create: u64,
@@ -50,144 +103,207 @@ struct Counts {
     delete: u64,
     archive: u64,
     link: u64,
-    other: u64,
+    note: u64,
+    /// Of all these, how many wait for approval.
+    waiting: u64,
 }
 
-/// What the plan does, and what it would do once approved.
-fn all_ops(plan: &Plan) -> impl Iterator<Item = &Op> {
-    plan.ops.iter().chain(plan.guards.iter().flat_map(|trip| &trip.withheld))
-}
-
-fn counts(plan: &Plan, names: &Pair<String>, output: &Output) -> String {
-    let mut table: BTreeMap<(&EntityName, Option<Side>), Counts> = BTreeMap::new();
-    for op in all_ops(plan) {
-        let counts = table.entry((&op.entity, op.writes())).or_default();
+impl Counts {
+    fn add(&mut self, op: &Op) {
         match &op.kind {
-            OpKind::Create { .. } => counts.create += 1,
-            OpKind::Update { .. } => counts.update += 1,
-            OpKind::Delete { .. } => counts.delete += 1,
-            OpKind::Archive { .. } => counts.archive += 1,
-            OpKind::Link { .. } => counts.link += 1,
-            OpKind::Agree { .. } | OpKind::Relate { .. } | OpKind::Revive { .. } => {
-                counts.other += 1;
+            OpKind::Create { .. } => self.create += 1,
+            OpKind::Update { .. } => self.update += 1,
+            OpKind::Delete { .. } => self.delete += 1,
+            OpKind::Archive { .. } => self.archive += 1,
+            OpKind::Link { .. } => self.link += 1,
+            OpKind::Agree { .. } | OpKind::Relate { .. } | OpKind::Revive { .. } => self.note += 1,
+        }
+    }
+
+    const fn cells(self) -> [u64; 7] {
+        [self.create, self.update, self.delete, self.archive, self.link, self.note, self.waiting]
+    }
+}
+
+const COLUMNS: [&str; 7] =
+    ["create", "update", "delete", "archive", "link", "note", "waits for approval"];
+
+fn withheld(plan: &Plan) -> impl Iterator<Item = &Op> {
+    plan.guards.iter().flat_map(|trip| &trip.withheld)
+}
+
+impl View<'_> {
+    /// What the plan does, and what it would do once approved, by entity and side; columns without a number are left out.
+    fn counts(&self, plan: &Plan) -> String {
+        let mut table: BTreeMap<(&EntityName, Option<Side>), Counts> = BTreeMap::new();
+        for op in plan.ops.iter().chain(withheld(plan)) {
+            table.entry((&op.entity, op.writes())).or_default().add(op);
+        }
+        for op in withheld(plan) {
+            table.entry((&op.entity, op.writes())).or_default().waiting += 1;
+        }
+        if table.is_empty() {
+            return "nothing to write: both sides agree\n".to_owned();
+        }
+        let used: Vec<usize> = (0..COLUMNS.len())
+            .filter(|at| table.values().any(|counts| counts.cells()[*at] > 0))
+            .collect();
+        let number = |number: u64| if number == 0 { "·".to_owned() } else { number.to_string() };
+        let rows = table.iter().map(|((entity, side), counts)| {
+            let place =
+                side.map_or_else(|| "(bookkeeping)".to_owned(), |side| self.names[side].clone());
+            let cells = used.iter().map(|at| number(counts.cells()[*at]));
+            [entity.to_string(), place].into_iter().chain(cells).collect()
+        });
+        let header: Vec<_> = ["entity", "written to"]
+            .into_iter()
+            .chain(used.iter().map(|at| COLUMNS[*at]))
+            .collect();
+        self.output.table(&header, rows)
+    }
+
+    fn changes(&self, plan: &Plan) -> String {
+        let written: Vec<_> = plan.ops.iter().filter(|op| op.writes().is_some()).collect();
+        let waiting: Vec<_> = withheld(plan).filter(|op| op.writes().is_some()).collect();
+        let all = written.len() + waiting.len();
+        let (mut left, mut shown) = (FIRST, 0);
+        let mut text = String::new();
+        for (heading, ops) in [("to be written", written), ("waits for approval", waiting)] {
+            let ops = self.detail.writes(ops, &mut left);
+            shown += ops.len();
+            if !ops.is_empty() {
+                let _ = writeln!(text, "\n{heading}:");
             }
+            ops.iter().for_each(|op| text.push_str(&self.change(op)));
+        }
+        if shown < all {
+            let _ = writeln!(text, "  … and {} more{}", all - shown, self.detail.hint());
+        }
+        text
+    }
+
+    /// A record by its name, with its ID behind; by its ID alone where it has no name.
+    pub(super) fn record(&self, entity: &EntityName, side: Side, id: &RecordId) -> String {
+        match self.labels.record(entity, side, id) {
+            Some(name) => format!("{} (#{id})", one_line_text(name)),
+            None => format!("#{id}"),
         }
     }
-    if table.is_empty() {
-        return "nothing to write\n".to_owned();
+
+    fn change(&self, op: &Op) -> String {
+        let entity = &op.entity;
+        let head = |sign: &str, side: Side, id: &RecordId, note: &str| {
+            let record = self.record(entity, side, id);
+            format!(
+                "  {sign} {entity} in {}: {record}{note}{}\n",
+                self.names[side],
+                reason(op.code)
+            )
+        };
+        match &op.kind {
+            OpKind::Create { side, source, fields, .. } => {
+                let from = self.record(entity, side.other(), source);
+                let shown = fields.iter().map(|(field, value)| {
+                    let value = self.labels.value(entity, field, *side, value);
+                    format!("{field}: {}", one_line_text(&value))
+                });
+                let (into, origin) = (&self.names[*side], &self.names[side.other()]);
+                format!("  + {entity} in {into}, from {origin} {from}\n")
+                    + &wrapped(shown, self.output.width)
+            }
+            OpKind::Update { side, id, changes, .. } => {
+                let shown = changes.iter().map(|(field, change)| {
+                    let value = |it| one_line_text(&self.labels.value(entity, field, *side, it));
+                    format!("      {field}: {} → {}\n", value(&change.before), value(&change.after))
+                });
+                head("~", *side, id, "") + &shown.collect::<String>()
+            }
+            OpKind::Delete { side, id, .. } => head("-", *side, id, ", deleted"),
+            OpKind::Archive { side, id, .. } => head("-", *side, id, ", archived"),
+            OpKind::Link { .. }
+            | OpKind::Agree { .. }
+            | OpKind::Relate { .. }
+            | OpKind::Revive { .. } => String::new(),
+        }
     }
-    let number = |number: u64| if number == 0 { "·".to_owned() } else { number.to_string() };
-    let rows = table.iter().map(|((entity, side), counts)| {
-        vec![
-            entity.to_string(),
-            side.map_or_else(|| "(here)".to_owned(), |side| names[side].clone()),
-            number(counts.create),
-            number(counts.update),
-            number(counts.delete),
-            number(counts.archive),
-            number(counts.link),
-            number(counts.other),
-        ]
-    });
-    let header = ["entity", "writes to", "create", "update", "delete", "archive", "link", "note"];
-    output.table(&header, rows)
+
+    fn guards(&self, guards: &[GuardTrip]) -> String {
+        let section = |heading: &str, trips: Vec<&GuardTrip>| {
+            if trips.is_empty() {
+                return String::new();
+            }
+            let capped = trips.iter().filter(|trip| trip.limit > 0).map(|trip| {
+                let (entity, side) = (&trip.entity, &self.names[trip.side]);
+                let (count, limit) = (trip.count, trip.limit);
+                let what = sentence(trip.code);
+                format!("  {entity} in {side}: {what}, {count} where {limit} pass  {}\n", trip.code)
+            });
+            format!("\n{heading}:\n{}{}", uncapped(&trips), capped.collect::<String>())
+        };
+        let (held, approved) = guards.iter().partition(|trip| !trip.withheld.is_empty());
+        section("held back until a person approves", held) + &section("approved", approved)
+    }
 }
 
-fn changes(plan: &Plan, names: &Pair<String>, detail: Detail) -> String {
-    let writes: Vec<_> = all_ops(plan).filter(|op| op.writes().is_some()).collect();
-    let shown = match detail {
-        Detail::First => FIRST.min(writes.len()),
-        Detail::All => writes.len(),
+/// Guards that let nothing pass, a line a kind with all its entities.
+fn uncapped(trips: &[&GuardTrip]) -> String {
+    let mut kinds: BTreeMap<Code, (BTreeSet<&str>, u64)> = BTreeMap::new();
+    for trip in trips.iter().filter(|trip| trip.limit == 0) {
+        let (entities, count) = kinds.entry(trip.code).or_default();
+        entities.insert(trip.entity.as_str());
+        *count += trip.count;
+    }
+    let line = |(code, (entities, count)): (&Code, &(BTreeSet<&str>, u64))| {
+        let entities: Vec<_> = entities.iter().copied().collect();
+        let steps = counted(*count, "step");
+        format!("  {}: {} ({steps})  {code}\n", sentence(*code), entities.join(", "))
     };
-    let mut text = String::new();
-    for op in &writes[..shown] {
-        text.push_str(&change(op, names));
-    }
-    if shown < writes.len() {
-        let _ = writeln!(text, "\n… and {} more; --all shows them", writes.len() - shown);
-    }
-    text
+    kinds.iter().map(line).collect()
 }
 
-fn change(op: &Op, names: &Pair<String>) -> String {
-    let head = |verb: &str, side: Side, id: &str| {
-        format!("\n{verb} {} in {}{id}  {}\n", op.entity, names[side], op.code)
-    };
-    match &op.kind {
-        OpKind::Create { side, source, fields, .. } => {
-            let from = format!(", from {} #{source}", names[side.other()]);
-            head("+", *side, &from)
-                + &lines(fields.iter().map(|(field, value)| (field, None, value)))
-        }
-        OpKind::Update { side, id, changes, .. } => {
-            let changed = changes.iter().map(|(field, it)| (field, Some(&it.before), &it.after));
-            head("~", *side, &format!(" #{id}")) + &lines(changed)
-        }
-        OpKind::Delete { side, id, .. } => head("-", *side, &format!(" #{id}")),
-        OpKind::Archive { side, id, .. } => head("-", *side, &format!(" #{id}, archived")),
-        OpKind::Link { .. }
-        | OpKind::Agree { .. }
-        | OpKind::Relate { .. }
-        | OpKind::Revive { .. } => String::new(),
+/// Why an op is there, unless its sign says so.
+fn reason(code: Code) -> String {
+    match code {
+        Code::Create | Code::WriteLeft | Code::WriteRight => String::new(),
+        other => format!("  [{}]", sentence(other)),
     }
 }
 
-/// One line a field: `email: ada@old → ada@new`.
-fn lines<'p>(
-    fields: impl Iterator<Item = (&'p FieldName, Option<&'p Value>, &'p Value)>,
-) -> String {
-    let line = |(field, before, after): (&FieldName, Option<&Value>, &Value)| {
-        let after = one_line(after);
-        match before {
-            Some(before) => format!("    {field}: {} → {after}\n", one_line(before)),
-            None => format!("    {field}: {after}\n"),
+/// Puts short texts on as few lines as fit, divided by dots.
+fn wrapped(parts: impl Iterator<Item = String>, width: usize) -> String {
+    const INDENT: &str = "      ";
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 3 + part.chars().count() <= width => {
+                line.push_str(" · ");
+                line.push_str(&part);
+            }
+            Some(_) | None => lines.push(format!("{INDENT}{part}")),
         }
-    };
-    fields.map(line).collect()
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// A value short enough for a line.
 pub(super) fn one_line(value: &Value) -> String {
+    one_line_text(&value.to_string())
+}
+
+/// A text short enough for a line.
+pub(super) fn one_line_text(text: &str) -> String {
     const LONGEST: usize = 60;
-    let text = printable(&value.to_string()).replace('\n', "⏎");
+    let text = printable(text).replace('\n', "⏎");
     if text.chars().count() <= LONGEST {
         return text;
     }
     text.chars().take(LONGEST - 1).chain(['…']).collect()
 }
 
-fn rows(plan: &Plan) -> String {
-    let open = plan.rows.iter().filter(|row| row.is_open()).count();
-    let decided = plan.rows.len() - open;
-    if plan.rows.is_empty() {
-        return String::new();
-    }
-    let mut by_code: BTreeMap<_, u64> = BTreeMap::new();
-    for row in &plan.rows {
-        *by_code.entry(row.code.as_str()).or_default() += 1;
-    }
-    let codes: Vec<_> = by_code.iter().map(|(code, count)| format!("{code} {count}")).collect();
-    format!("\n{open} open, {decided} decided by policy: {}\n", codes.join(", "))
-}
-
-fn guards(guards: &[GuardTrip], names: &Pair<String>) -> String {
-    if guards.is_empty() {
-        return String::new();
-    }
-    let line = |trip: &GuardTrip| {
-        format!(
-            "  {} {} in {}: {} planned, {} allowed without consent\n",
-            trip.code, trip.entity, names[trip.side], trip.count, trip.limit
-        )
-    };
-    let list: String = guards.iter().map(line).collect();
-    format!("\nheld back until a person approves:\n{list}")
-}
-
 #[cfg(test)]
 mod tests {
     use crmsync_core::model::plan::Change;
-    use crmsync_core::model::{Code, LinkId, RecordId, RouteName};
+    use crmsync_core::model::{FieldName, LinkId, RouteName};
 
     use super::*;
     use crate::config::Paint;
@@ -249,8 +365,10 @@ mod tests {
         let output =
             Output { json: false, quiet: false, terminal: false, paint: Paint::Plain, width: 100 };
         let names = Pair::new("zoho".to_owned(), "pipedrive".to_owned());
+        let labels = Labels::default();
+        let view = View { names: &names, labels: &labels, detail: Detail::First, output: &output };
 
-        let shown = show(&plan(), &names, Detail::First, &output);
+        let shown = show(&plan(), &view);
 
         insta::assert_snapshot!(shown);
     }

@@ -229,6 +229,11 @@ fn read_zoho(section: &mut Section<'_>) -> Option<Zoho> {
         upload_url: section.server("upload_url"),
         shared: read_shared(section),
     };
+    if zoho.region.is_none() && zoho.accounts_url.is_none() {
+        let advice =
+            format!("{} names no `region`; it signs in at accounts.zoho.com (us)", section.path);
+        section.advise(advice);
+    }
     client_id.and(client_secret).map(|_| zoho)
 }
 

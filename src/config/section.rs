@@ -224,6 +224,11 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// Tells the person something that is no mistake.
+    pub(super) fn advise(&self, advice: String) {
+        self.reading.warnings.borrow_mut().push(advice);
+    }
+
     /// `{ env = … }`, `{ file = … }`, or plain text, which is worth a warning.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<Secret> {
         let path = self.key_path(key);
@@ -234,7 +239,7 @@ impl<'a> Section<'a> {
                     let advice = format!(
                         "{path} stands in the file in plain text; `{{ env = \"…\" }}` keeps it out of Git"
                     );
-                    self.reading.warnings.borrow_mut().push(advice);
+                    self.advise(advice);
                 }
                 Some(Secret::plain(path, &text))
             }

@@ -10,17 +10,20 @@ use tempfile::TempDir;
 use url::Url;
 
 use super::error::ServiceError;
+use super::tokens::SealedTokens;
 use crate::clock::Ambient;
-use crate::config::{self, Config, Connection, Lifetime, PipedriveSignIn, Shared};
-use crate::connectors::Connector;
+use crate::config::{self, Config, Connection, Lifetime, PipedriveSignIn, Shared, ZohoEnvironment};
 use crate::connectors::http::HttpSettings;
 use crate::connectors::memory::Memory;
 use crate::connectors::pipedrive::{self, Pipedrive};
-use crate::connectors::zoho::{self, OauthClient, Pinning, Zoho, region_hosts};
+use crate::connectors::zoho::{self, Hosts, OauthClient, Pinning, REGIONS, Zoho, region_hosts};
+use crate::connectors::{Account, Connector};
 use crate::store::Store;
 
 /// Under which name the store keeps a connection's metadata answers.
 const METADATA: &str = "answers";
+/// The same for the edition or plan of its account.
+const EDITION: &str = "edition";
 
 /// Opens the store of a configuration, with its key if it has one.
 ///
@@ -90,15 +93,16 @@ pub async fn connector(
 
 /// The OAuth client of a Zoho connection: what `connect` exchanges a grant code with.
 ///
+/// Without region and accounts server it is the American one, as in Zoho's own documents.
+///
 /// # Errors
 /// A missing secret, an address that is none.
 pub fn oauth_client(name: &str, settings: &config::Zoho) -> Result<OauthClient, ServiceError> {
-    let hosts = settings.region.and_then(|region| region_hosts(region.as_str()));
+    let region = settings.region.map_or("us", config::Region::as_str);
+    let hosts = region_hosts(region);
     let accounts = settings.accounts_url.as_deref().or(hosts.as_ref().map(|hosts| hosts.accounts));
     let accounts = accounts.ok_or_else(|| {
-        ServiceError::Config(format!(
-            "connection `{name}` needs `region` (us eu in au jp cn ca sa uk) or `accounts_url`"
-        ))
+        ServiceError::Config(format!("connection `{name}`: no data center is called `{region}`"))
     })?;
     let pinned = settings.accounts_url.is_none() && settings.api_url.is_none();
     Ok(OauthClient {
@@ -107,6 +111,35 @@ pub fn oauth_client(name: &str, settings: &config::Zoho) -> Result<OauthClient, 
         client_secret: reveal(&settings.client_secret)?.clone(),
         pinning: if pinned { Pinning::Vendor } else { Pinning::Any },
     })
+}
+
+/// Where a Zoho connection's calls go; `None`: where the sign-in says, which is how production is found.
+fn zoho_api(name: &str, settings: &config::Zoho) -> Result<Option<Url>, ServiceError> {
+    if let Some(text) = &settings.api_url {
+        return Ok(Some(url(name, "api_url", text)?));
+    }
+    let region =
+        settings.region.map(config::Region::as_str).or_else(|| match &settings.accounts_url {
+            Some(accounts) => REGIONS.iter().copied().find(|region| {
+                region_hosts(region)
+                    .is_some_and(|hosts| accounts.trim_end_matches('/') == hosts.accounts)
+            }),
+            None => Some("us"),
+        });
+    let environment = settings.environment;
+    let host = |hosts: Hosts| match environment {
+        ZohoEnvironment::Production => None,
+        ZohoEnvironment::Sandbox => Some(hosts.sandbox),
+        ZohoEnvironment::Developer => Some(hosts.developer),
+    };
+    match region.and_then(region_hosts) {
+        Some(hosts) => host(hosts).map(|text| url(name, "environment", text)).transpose(),
+        None if environment == ZohoEnvironment::Production => Ok(None),
+        None => Err(ServiceError::Config(format!(
+            "connection `{name}`: which host is the {} of this accounts server? Name `region` or `api_url`",
+            environment.as_str()
+        ))),
+    }
 }
 
 async fn zoho_settings(
@@ -120,16 +153,22 @@ async fn zoho_settings(
         Some(token) => reveal(token)?.clone(),
         None => stored_refresh_token(name, store).await?,
     };
+    let tokens = SealedTokens::new(store, name, &settings.client_id, &refresh_token);
     let defaults =
         zoho::Settings::new(name, oauth_client(name, settings)?, refresh_token, seed(ambient));
+    let pace = match store.metadata(name, EDITION).await? {
+        Some((edition, _)) => zoho::pace_for_edition(edition.as_str().unwrap_or_default()),
+        None => defaults.http.pace,
+    };
     Ok(zoho::Settings {
-        api_url: settings.api_url.as_deref().map(|text| url(name, "api_url", text)).transpose()?,
+        token_store: Some(Arc::new(tokens)),
+        api_url: zoho_api(name, settings)?,
         api_version: settings.api_version.clone(),
         credits: settings.shared.budget.daily,
         share_percent: percent(settings.shared.budget.share),
         metadata_cache: lifetime(settings.shared.metadata_cache),
         record_url: settings.record_url.clone(),
-        http: http(&settings.shared, name, defaults.http.clone())?,
+        http: HttpSettings { pace, ..http(&settings.shared, name, defaults.http.clone())? },
         memory,
         ..defaults
     })
@@ -227,6 +266,24 @@ pub async fn keep_metadata(
     Ok(())
 }
 
+/// Remembers the edition that a connection signed in to: the next process knows how much may run at once.
+///
+/// # Errors
+/// What the store says.
+pub async fn keep_edition(
+    store: &Store,
+    name: &str,
+    account: &Account,
+    ambient: &Ambient,
+) -> Result<(), ServiceError> {
+    let edition = serde_json::Value::from(account.plan.as_str());
+    let known = store.metadata(name, EDITION).await?.map(|(known, _)| known);
+    if known.as_ref() != Some(&edition) {
+        store.save_metadata(name, EDITION, &edition, ambient.clock.now()).await?;
+    }
+    Ok(())
+}
+
 /// A copy of the store for a dry run; it goes with the folder.
 pub(super) async fn copy_of(store: &Store) -> Result<(Store, TempDir), ServiceError> {
     let folder = TempDir::new().map_err(|error| {
@@ -277,4 +334,58 @@ fn unknown_connection(config: &Config, name: &str) -> ServiceError {
         config.file.display(),
         known.join(", ")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Environment;
+
+    #[test]
+    fn given_region_and_environment_when_hosts_are_chosen_then_calls_go_there_or_nowhere() {
+        let cases = [
+            ("", "https://accounts.zoho.com/", Ok(None)),
+            ("region = \"eu\"", "https://accounts.zoho.eu/", Ok(None)),
+            (
+                "region = \"eu\"\nenvironment = \"sandbox\"",
+                "https://accounts.zoho.eu/",
+                Ok(Some("https://sandbox.zohoapis.eu/")),
+            ),
+            (
+                "environment = \"developer\"",
+                "https://accounts.zoho.com/",
+                Ok(Some("https://developer.zohoapis.com/")),
+            ),
+            (
+                "accounts_url = \"https://accounts.zoho.in\"\nenvironment = \"sandbox\"",
+                "https://accounts.zoho.in/",
+                Ok(Some("https://sandbox.zohoapis.in/")),
+            ),
+            (
+                "accounts_url = \"http://127.0.0.1:1\"\nenvironment = \"sandbox\"",
+                "http://127.0.0.1:1/",
+                Err("which host is the sandbox"),
+            ),
+        ];
+        for (lines, accounts, expected) in cases {
+            let text = format!(
+                "[store]\nurl = \"sqlite://x.db\"\n[connections.z]\ntype = \"zoho\"\nclient_id = \"c\"\nclient_secret = \"s\"\n{lines}\n"
+            );
+            let config =
+                Config::parse("crmsync.toml".as_ref(), &text, &Environment::default()).unwrap();
+            let Connection::Zoho(zoho) = &config.connections["z"] else { panic!("{lines}") };
+
+            let client = oauth_client("z", zoho).unwrap();
+            let api = zoho_api("z", zoho);
+
+            assert_eq!(client.accounts_url.as_str(), accounts, "{lines}");
+            match (api, expected) {
+                (Ok(api), Ok(expected)) => {
+                    assert_eq!(api.as_ref().map(Url::as_str), expected, "{lines}")
+                }
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (api, _) => panic!("{lines}: {api:?}"),
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crmsync_core::model::mapping::WriteMode;
-use crmsync_core::model::{EntityName, Op, OpKind, Pair, Plan, Side};
+use crmsync_core::model::{EntityName, ModuleName, Op, OpKind, Pair, Plan, Side};
 
 use super::run::{OpenRoute, RunSettings};
 use crate::connectors::{Capabilities, Connector, Cost, Operation};
@@ -35,7 +35,15 @@ pub fn forecast(route: &OpenRoute, settings: &RunSettings, plan: &Plan) -> Pair<
                 WriteMode::Batch => false,
                 WriteMode::Auto => writes.updates <= settings.conditional_up_to,
             };
-        add(&mut cost[side], of_writes(connector, &capabilities, writes, conditional));
+        add(
+            &mut cost[side],
+            of_writes(
+                &Prices { connector, module: &entity.modules[side] },
+                &capabilities,
+                writes,
+                conditional,
+            ),
+        );
     }
     cost
 }
@@ -54,45 +62,39 @@ fn count(writes: &mut BTreeMap<(EntityName, Side), Writes>, op: &Op) {
     }
 }
 
+/// What operations on one module cost.
+struct Prices<'a> {
+    connector: &'a dyn Connector,
+    module: &'a ModuleName,
+}
+
 fn of_writes(
-    connector: &dyn Connector,
+    prices: &Prices<'_>,
     capabilities: &Capabilities,
     writes: Writes,
     conditional: bool,
 ) -> Cost {
     let mut cost = Cost::default();
     let update_batch = if conditional { 1 } else { capabilities.update_batch };
-    add(
-        &mut cost,
-        batches(connector, Operation::Create, writes.creates, capabilities.create_batch),
-    );
-    add(&mut cost, batches(connector, Operation::Update, writes.updates, update_batch));
-    add(
-        &mut cost,
-        batches(connector, Operation::Delete, writes.deletes, capabilities.delete_batch),
-    );
+    add(&mut cost, batches(prices, Operation::Create, writes.creates, capabilities.create_batch));
+    add(&mut cost, batches(prices, Operation::Update, writes.updates, update_batch));
+    add(&mut cost, batches(prices, Operation::Delete, writes.deletes, capabilities.delete_batch));
     let reread = writes.updates + writes.deletes;
-    add(&mut cost, batches(connector, Operation::Fetch, reread, capabilities.fetch_batch));
+    add(&mut cost, batches(prices, Operation::Fetch, reread, capabilities.fetch_batch));
     if !capabilities.writes_return_record {
-        add(
-            &mut cost,
-            batches(connector, Operation::Fetch, writes.creates, capabilities.fetch_batch),
-        );
-        add(
-            &mut cost,
-            batches(connector, Operation::Fetch, writes.updates, capabilities.fetch_batch),
-        );
+        add(&mut cost, batches(prices, Operation::Fetch, writes.creates, capabilities.fetch_batch));
+        add(&mut cost, batches(prices, Operation::Fetch, writes.updates, capabilities.fetch_batch));
     }
     cost
 }
 
-fn batches(connector: &dyn Connector, operation: Operation, rows: usize, batch: usize) -> Cost {
+fn batches(prices: &Prices<'_>, operation: Operation, rows: usize, batch: usize) -> Cost {
     let batch = batch.max(1);
     let (full, rest) = ((rows / batch) as u64, rows % batch);
-    let price = connector.price(operation, batch);
+    let price = prices.connector.price_for(prices.module, operation, batch);
     let mut cost = Cost { calls: price.calls * full, units: price.units * full };
     if rest > 0 {
-        add(&mut cost, connector.price(operation, rest));
+        add(&mut cost, prices.connector.price_for(prices.module, operation, rest));
     }
     cost
 }

@@ -95,6 +95,14 @@ impl Metadata {
         Ok(Self { schemas, users: connector.users().await? })
     }
 
+    pub fn schema(&self, module: &ModuleName) -> Option<&ModuleSchema> {
+        self.schemas.get(module)
+    }
+
+    pub fn users(&self) -> &[User] {
+        &self.users
+    }
+
     fn of<'a>(&'a self, module: &ModuleName, missing: &'a ModuleSchema) -> SideMetadata<'a> {
         SideMetadata { schema: self.schemas.get(module).unwrap_or(missing), users: &self.users }
     }

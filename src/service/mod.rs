@@ -9,6 +9,7 @@ pub mod connect;
 pub mod error;
 pub mod forecast;
 pub mod identities;
+pub mod labels;
 pub mod metadata;
 pub mod observe;
 pub mod planning;
@@ -16,7 +17,9 @@ pub mod recover;
 pub mod review;
 pub mod run;
 pub mod session;
+mod tokens;
 
 pub use error::{Exit, ServiceError};
+pub use labels::{Labels, Words};
 pub use run::{Mode, Progress, RunOptions, RunReport, Silent};
 pub use session::Session;

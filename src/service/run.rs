@@ -15,6 +15,7 @@ use tracing::instrument;
 
 use super::apply::{Applier, Tally};
 use super::error::{Exit, ServiceError};
+use super::labels::{Labels, Words};
 use super::observe::{Extent, Observer};
 use super::planning::{Planned, Scope, plan_route};
 use super::recover::recover;
@@ -38,6 +39,8 @@ pub struct OpenRoute {
     pub entities: Vec<Entity>,
     /// Self-references and cycles: always written in a second pass.
     pub deferred: Vec<(EntityName, FieldName)>,
+    /// What its values are called.
+    pub words: Words,
 }
 
 /// Numbers of semantics.md that configuration may change.
@@ -81,7 +84,13 @@ pub enum Mode {
 }
 
 /// Asks a person whether a plan may run.
-pub type Ask = Arc<dyn Fn(&Plan) -> bool + Send + Sync>;
+pub type Ask = Arc<dyn Fn(&Proposal) -> bool + Send + Sync>;
+
+/// A plan that waits for a person, with what its records and values are called.
+pub struct Proposal {
+    pub plan: Plan,
+    pub labels: Labels,
+}
 
 /// What a command asks of a run.
 #[derive(Clone, Default)]
@@ -170,10 +179,21 @@ impl RunContext<'_> {
 /// What ended it early; everything committed until then stays.
 #[instrument(skip_all, fields(run.id = %run.id, route = %run.route.name))]
 pub async fn sync(run: &RunContext<'_>, store: &RouteStore) -> Result<RunReport, ServiceError> {
+    let steps = async |record: &mut RunRecord| steps(run, store, record).await;
+    recorded(run, store, &serde_plain(run.options.mode), steps).await
+}
+
+/// Runs `steps` under the lease, from the run's record to its report.
+pub(super) async fn recorded(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    mode: &str,
+    steps: impl AsyncFnOnce(&mut RunRecord) -> Result<(Plan, Tally), ServiceError>,
+) -> Result<RunReport, ServiceError> {
     let mut record = RunRecord {
         id: run.id.clone(),
         route: run.route.name.clone(),
-        mode: serde_plain(run.options.mode),
+        mode: mode.to_owned(),
         started_at: run.now(),
         finished_at: None,
         plan_hash: None,
@@ -185,7 +205,7 @@ pub async fn sync(run: &RunContext<'_>, store: &RouteStore) -> Result<RunReport,
     store.save_run(&record).await?;
     let spent_before = spent(run);
     let result = tokio::select! {
-        result = steps(run, store, &mut record) => result,
+        result = steps(&mut record) => result,
         lost = keep_lease(run, store) => Err(lost.into()),
     };
     record.finished_at = Some(run.now());
@@ -233,7 +253,7 @@ async fn steps(
     observe_all(run, store, &meta, &scope).await?;
     record.phase = "plan".into();
     let planned = plan_route(run, store, &meta, &scope).await?;
-    let (plan, approved) = approve(run, planned);
+    let (plan, approved) = approve(run, store, planned).await?;
     record.plan_hash = Some(plan.hash.clone());
     record.phase = "apply".into();
     store.save_run(record).await?;
@@ -266,7 +286,7 @@ pub(super) async fn plan_known(
 }
 
 /// Fingerprints, mode and what they force, before anything is read.
-async fn prepare(
+pub(super) async fn prepare(
     run: &RunContext<'_>,
     store: &RouteStore,
     meta: &RouteMeta,
@@ -371,14 +391,26 @@ async fn mark_record(
 }
 
 /// Releases guarded ops when a person approved exactly this plan.
-fn approve(run: &RunContext<'_>, planned: Planned) -> (Plan, bool) {
-    let asked = |plan: &Plan| {
-        let by_hash = run.options.approve.as_deref() == Some(plan.hash.as_str());
-        by_hash || run.options.ask.as_ref().is_some_and(|ask| ask(plan))
-    };
-    let needs_approval = planned.plan.guards.iter().any(|guard| !guard.withheld.is_empty());
-    let approved = needs_approval && asked(&planned.plan);
+pub(super) async fn approve(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    planned: Planned,
+) -> Result<(Plan, bool), ServiceError> {
     let mut plan = planned.plan;
+    let needs_approval = plan.guards.iter().any(|guard| !guard.withheld.is_empty());
+    let by_hash = run.options.approve.as_deref() == Some(plan.hash.as_str());
+    let approved = match &run.options.ask {
+        Some(_) | None if !needs_approval => false,
+        Some(_) | None if by_hash => true,
+        Some(ask) => {
+            let labels = Labels::of_plan(&run.route.words, store, &plan).await?;
+            let proposal = Proposal { plan, labels };
+            let answer = ask(&proposal);
+            plan = proposal.plan;
+            answer
+        }
+        None => false,
+    };
     if approved {
         crmsync_core::engine::plan::approve(&mut plan, &run.route.entities);
     }
@@ -387,7 +419,7 @@ fn approve(run: &RunContext<'_>, planned: Planned) -> (Plan, bool) {
             only.ops.contains(op) || only.guards.iter().any(|guard| guard.withheld.contains(op))
         });
     }
-    (plan, approved)
+    Ok((plan, approved))
 }
 
 /// Plans again what the applied ops made possible: second-pass references, values that servers filled in.

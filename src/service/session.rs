@@ -9,11 +9,12 @@ use crmsync_core::mapping::Diagnostic;
 use crmsync_core::model::{Pair, Plan, RouteName, Side};
 
 use super::error::ServiceError;
+use super::labels::{Labels, Words};
 use super::metadata::{Metadata, compile, modules, read_folder};
 use super::run::{
     LEASE, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, sync,
 };
-use super::{connect, forecast};
+use super::{connect, forecast, review};
 use crate::clock::Ambient;
 use crate::config::Config;
 use crate::connectors::{Connector, Cost};
@@ -33,6 +34,9 @@ pub struct Session {
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct PlanOutcome {
     pub plan: Plan,
+    /// What its records and values are called.
+    #[serde(skip)]
+    pub labels: Labels,
     /// Cost of applying it, by side.
     pub forecast: Pair<Cost>,
     /// What planning itself cost.
@@ -61,12 +65,14 @@ impl Session {
             left.account(),
             right.account(),
         )?;
-        let compiled = compile(&sources, &Pair::new(left_metadata, right_metadata))?;
+        let metadata = Pair::new(left_metadata, right_metadata);
+        let compiled = compile(&sources, &metadata)?;
         let route = OpenRoute {
             name: name.clone(),
             connectors: Pair::new(left, right),
             connections: route.sides.clone(),
             accounts: Pair::new(left_account, right_account),
+            words: Words::of(&compiled.entities, &metadata),
             entities: compiled.entities,
             deferred: compiled.deferred,
         };
@@ -89,11 +95,69 @@ impl Session {
     ) -> Result<RunReport, ServiceError> {
         let store = self.lock().await?;
         let run = self.context(options, progress);
-        let report = sync(&run, &store).await;
+        // Boxed: a run is a deep stack of futures, and callers hold theirs on top of it.
+        let report = Box::pin(sync(&run, &store)).await;
         let released = store.release().await;
         let report = report?;
         released?;
         self.keep_metadata().await?;
+        Ok(report)
+    }
+
+    /// Takes run `undone` back where nobody changed anything since; the route is paused afterwards.
+    ///
+    /// # Errors
+    /// What ended it early: what was taken back until then stays so, and undoing again goes on from there.
+    pub async fn undo(
+        &self,
+        undone: &str,
+        options: &RunOptions,
+        progress: &dyn Progress,
+    ) -> Result<RunReport, ServiceError> {
+        let store = self.lock().await?;
+        let run = self.context(options, progress);
+        let report = Box::pin(review::undo(&run, &store, undone)).await;
+        let released = store.release().await;
+        let report = report?;
+        released?;
+        Ok(report)
+    }
+
+    /// After an undo: lets the next run do it again.
+    ///
+    /// # Errors
+    /// When the route is not paused by that undo, or the store fails.
+    pub async fn redo(
+        &self,
+        undone: &str,
+        progress: &dyn Progress,
+    ) -> Result<RunReport, ServiceError> {
+        let store = self.lock().await?;
+        let options = RunOptions::default();
+        let run = self.context(&options, progress);
+        let report = Box::pin(review::redo(&run, &store, undone)).await;
+        let released = store.release().await;
+        let report = report?;
+        released?;
+        Ok(report)
+    }
+
+    /// After an undo: keeps the present state of everything that the undone run wrote.
+    ///
+    /// # Errors
+    /// When the route is not paused by that undo, a side is out of reach, or the store fails.
+    pub async fn accept(
+        &self,
+        undone: &str,
+        progress: &dyn Progress,
+    ) -> Result<RunReport, ServiceError> {
+        let store = self.lock().await?;
+        let options = RunOptions::default();
+        let run = self.context(&options, progress);
+        let report = Box::pin(review::accept(&run, &store, undone)).await;
+        let released = store.release().await;
+        let report = report?;
+        released?;
         Ok(report)
     }
 
@@ -113,14 +177,25 @@ impl Session {
             .await?;
         let run = self.context(options, progress);
         let before = self.spent();
-        let plan = super::run::dry_run(&run, &store).await?;
+        let plan = Box::pin(super::run::dry_run(&run, &store)).await?;
         let after = self.spent();
         let forecast = forecast::forecast(&self.route, &self.settings, &plan);
         let spent = Pair::new(Side::Left, Side::Right).map(|side| Cost {
             calls: after[side].calls - before[side].calls,
             units: after[side].units - before[side].units,
         });
-        Ok(PlanOutcome { plan, forecast, spent })
+        let labels = Labels::of_plan(&self.route.words, &store, &plan).await?;
+        self.keep_metadata().await?;
+        Ok(PlanOutcome { plan, labels, forecast, spent })
+    }
+
+    /// What the records and values of a plan are called, as far as the store knows them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn labels(&self, plan: &Plan) -> Result<Labels, ServiceError> {
+        let reader = self.store.route(&self.route.name);
+        Ok(Labels::of_plan(&self.route.words, &reader, plan).await?)
     }
 
     /// Plans from what the store knows, reading neither side: what planning alone costs.
@@ -185,8 +260,11 @@ impl Session {
                 &self.ambient,
             )
             .await?;
+            let account = &self.route.accounts[side];
+            let connection = &self.route.connections[side];
+            connect::keep_edition(&self.store, connection, account, &self.ambient).await?;
         }
-        Ok(())
+        self.route.words.keep(&self.store, &self.route.name, &self.ambient).await
     }
 }
 

@@ -48,7 +48,6 @@ impl Storm {
             written: 0,
             edits: BTreeMap::new(),
             first: BTreeSet::new(),
-            first: BTreeSet::new(),
             deleted: BTreeSet::new(),
         };
         world_of_people(&storm.world);

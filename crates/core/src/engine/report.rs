@@ -234,6 +234,31 @@ fn write_changes(f: &mut fmt::Formatter<'_>, changes: &BTreeMap<FieldName, Chang
     })
 }
 
+/// What people call a record: a person's names, else a name or title, else an e-mail, else its first text.
+///
+/// `None` for a record without any text.
+pub fn label(fields: &BTreeMap<FieldName, Value>) -> Option<String> {
+    let text = |name: &str| match fields.get(name)? {
+        Value::Text(text) => Some(text.as_str()),
+        Value::List(texts) => texts.first().map(String::as_str),
+        Value::Empty
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Date(_)
+        | Value::Timestamp(_)
+        | Value::Set(_)
+        | Value::Reference(_)
+        | Value::Link(_) => None,
+    };
+    let person: Vec<_> = ["first_name", "last_name"].into_iter().filter_map(text).collect();
+    if !person.is_empty() {
+        return Some(person.join(" "));
+    }
+    const NAMES: [&str; 6] = ["name", "full_name", "title", "subject", "code", "email"];
+    let named = NAMES.into_iter().find_map(text);
+    named.or_else(|| fields.keys().find_map(|name| text(name.as_str()))).map(str::to_owned)
+}
+
 /// One sentence for a person, lower case, without a full stop.
 pub const fn sentence(code: Code) -> &'static str {
     match code {

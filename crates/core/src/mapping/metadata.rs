@@ -148,7 +148,8 @@ pub(super) fn zoho(name: &str) -> ModuleSchema {
         "Notes" => {
             "Note_Title  text  120
              Note_Content  long-text  65535  !
-             Parent_Id  lookup  +  !
+             Parent_Id.Contacts  lookup  +  >Contacts
+             Parent_Id.Deals  lookup  +  >Deals
              Parent_Id.module  text  +
              Owner  user"
         }
@@ -229,7 +230,7 @@ pub(super) fn pipedrive(name: &str) -> ModuleSchema {
              note  rich-text
              person_id  lookup  >persons
              deal_id  lookup  >deals
-             location        text
+             location  text
              owner_id  user"
         }
         "notes" => {
