@@ -154,16 +154,16 @@ fn edit_targets(world: &World, write: Write) {
         let newer = format!("Newer{number}");
         match write {
             Write::CreatePerson => {
-                zoho.edit("Contacts", contact(world, number + 3), json!({ "Last_Name": newer }))
+                zoho.edit("Contacts", contact(world, number + 3), json!({ "Last_Name": newer }));
             }
             Write::CreateContact => {
-                pipedrive.edit("persons", person(world, number + 3), json!({ "last_name": newer }))
+                pipedrive.edit("persons", person(world, number + 3), json!({ "last_name": newer }));
             }
             Write::UpdatePerson => {
-                pipedrive.edit("persons", person(world, number), json!({ "last_name": newer }))
+                pipedrive.edit("persons", person(world, number), json!({ "last_name": newer }));
             }
             Write::UpdateContact => {
-                zoho.edit("Contacts", contact(world, number), json!({ "Last_Name": newer }))
+                zoho.edit("Contacts", contact(world, number), json!({ "Last_Name": newer }));
             }
             Write::DeleteContact | Write::DeletePerson => {}
         }

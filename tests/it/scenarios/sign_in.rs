@@ -57,7 +57,7 @@ async fn given_a_way_in_that_is_shut_when_synced_then_the_error_says_which_and_n
         (
             "Pipedrive answers with a login page",
             |world| {
-                world.sandbox.pipedrive.faults().on("GET /api/v2/persons", 0, 50, Fault::html(200))
+                world.sandbox.pipedrive.faults().on("GET /api/v2/persons", 0, 50, Fault::html(200));
             },
             &[Exit::SideUnavailable, Exit::Config],
             &["pipedrive"],
@@ -131,7 +131,7 @@ async fn given_the_store_of_another_organization_when_synced_then_it_is_refused_
     let world = company().await;
     let session = world.open().await;
     let name = crmsync_core::model::RouteName::new("crm");
-    let lease = std::time::Duration::from_secs(60);
+    let lease = std::time::Duration::from_mins(1);
     let store = session.store.lock(&name, "test", world.clock.now(), lease).await.unwrap();
     let mut meta = store.meta().await.unwrap();
     let mine = meta.identity.as_mut().expect("a finished run remembers both organizations");
@@ -152,7 +152,7 @@ async fn given_a_route_that_another_process_syncs_when_synced_then_the_lease_is_
     let world = company().await;
     let session = world.open().await;
     let name = crmsync_core::model::RouteName::new("crm");
-    let lease = std::time::Duration::from_secs(60);
+    let lease = std::time::Duration::from_mins(1);
     let held = session.store.lock(&name, "another", world.clock.now(), lease).await.unwrap();
 
     let (exit, text) = outcome(
