@@ -50,7 +50,8 @@ pub(super) async fn measure(links: usize) {
 
 /// Plans what `fill` left behind, and says how long it took.
 pub(super) fn child(folder: &Path) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let (_sandbox, session) = open(folder).await;
         let start = Instant::now();
@@ -87,14 +88,18 @@ async fn fill(folder: &Path, links: usize) {
     let entity = session.route.entities.iter().find(|entity| entity.name.as_str() == "contact");
     let entity = entity.expect("the contact mapping");
     let now = session.ambient.clock.now();
-    let store = session.store.lock(&session.route.name, "bench", now, Duration::from_secs(86_400)).await;
+    let store =
+        session.store.lock(&session.route.name, "bench", now, Duration::from_secs(86_400)).await;
     let store = store.expect("a free route");
     for entity in &session.route.entities {
         let prints = entity.fields.iter().map(|rule| (rule.name.clone(), rule.fingerprint.clone()));
         store.agree_under(&entity.name, prints.collect());
     }
     let approved = session.route.entities.iter().map(|entity| entity.name.clone()).collect();
-    store.save_meta(&RouteMeta { approved, ..RouteMeta::default() }).await.expect("a writable store");
+    store
+        .save_meta(&RouteMeta { approved, ..RouteMeta::default() })
+        .await
+        .expect("a writable store");
     for start in (0..links).step_by(PAGE) {
         let range = start..(start + PAGE).min(links);
         for side in Side::BOTH {
@@ -109,7 +114,8 @@ async fn fill(folder: &Path, links: usize) {
     }
     let changed: Vec<_> = (0..links).step_by(CHANGED).collect();
     for page in changed.chunks(PAGE) {
-        let observed = page.iter().map(|at| record(entity, Side::Left, *at, " changed", now)).collect();
+        let observed =
+            page.iter().map(|at| record(entity, Side::Left, *at, " changed", now)).collect();
         commit_page(&store, entity, Side::Left, observed, now).await;
     }
     store.release().await.expect("our lease");
@@ -182,13 +188,21 @@ fn values(entity: &Entity, side: Side, at: usize, mark: &str) -> BTreeMap<Remote
 fn link(entity: &Entity, at: usize) -> Commit {
     let id = RecordId::new(at.to_string());
     let origin = RecordKey { entity: entity.name.clone(), side: Side::Left, id: id.clone() };
-    let side = |side: Side| normalize(entity, side, &RemoteRecord {
-        id: id.clone(),
-        modified_at: None,
-        fields: values(entity, side, at, ""),
-        archived: false,
-        raw: None,
-    }, None).fields;
+    let side = |side: Side| {
+        normalize(
+            entity,
+            side,
+            &RemoteRecord {
+                id: id.clone(),
+                modified_at: None,
+                fields: values(entity, side, at, ""),
+                archived: false,
+                raw: None,
+            },
+            None,
+        )
+        .fields
+    };
     let (left, mut right) = (side(Side::Left), side(Side::Right));
     let agreed: BTreeMap<_, _> = left
         .into_iter()

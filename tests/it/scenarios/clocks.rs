@@ -25,8 +25,11 @@ async fn given_server_clocks_hours_off_when_both_sides_edit_then_the_later_edit_
             let ahead = [TimeDelta::hours(zoho), TimeDelta::hours(pipedrive)];
             let world = World::with(Setup { ahead, ..Setup::default() }).await;
             let (contact, person) = linked_contact(&world).await;
-            let edit_zoho = || world.sandbox.zoho.edit("Contacts", contact, json!({ "Email": "zoho@example.com" }));
-            let edit_pipedrive = || world.sandbox.pipedrive.edit("persons", person, email("pipedrive@example.com"));
+            let edit_zoho = || {
+                world.sandbox.zoho.edit("Contacts", contact, json!({ "Email": "zoho@example.com" }))
+            };
+            let edit_pipedrive =
+                || world.sandbox.pipedrive.edit("persons", person, email("pipedrive@example.com"));
 
             if zoho_is_later {
                 edit_pipedrive();
@@ -40,16 +43,25 @@ async fn given_server_clocks_hours_off_when_both_sides_edit_then_the_later_edit_
             world.settle().await;
 
             let expected = if zoho_is_later { "zoho@example.com" } else { "pipedrive@example.com" };
-            let case = format!("Zoho {zoho} h, Pipedrive {pipedrive} h, Zoho later: {zoho_is_later}");
-            assert_eq!(world.sandbox.zoho.get("Contacts", contact).unwrap()["Email"], expected, "{case}");
-            assert_eq!(world.sandbox.pipedrive.get("persons", person).unwrap()["emails"][0]["value"], expected, "{case}");
+            let case =
+                format!("Zoho {zoho} h, Pipedrive {pipedrive} h, Zoho later: {zoho_is_later}");
+            assert_eq!(
+                world.sandbox.zoho.get("Contacts", contact).unwrap()["Email"],
+                expected,
+                "{case}"
+            );
+            assert_eq!(
+                world.sandbox.pipedrive.get("persons", person).unwrap()["emails"][0]["value"],
+                expected,
+                "{case}"
+            );
         }
     }
 }
 
 #[tokio::test]
 async fn given_a_server_that_was_hours_ahead_once_when_a_person_edits_then_the_edit_is_not_passed_over()
-{
+ {
     let world = World::start().await;
     let (contact, person) = linked_contact(&world).await;
     for server in &world.servers {
