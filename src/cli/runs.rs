@@ -46,12 +46,14 @@ async fn list(context: &Context, args: &args::RunsList) -> Result<Exit, Failure>
     runs.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
     context.output.result(&runs, || {
         let header = ["run", "route", "mode", "started (UTC)", "took", "exit", "wrote"];
-        context.output.table(&header, runs.iter().map(row))
+        context
+            .output
+            .table(&header, runs.iter().map(|run| row(run, &plan::names(&config, &run.route))))
     })?;
     Ok(Exit::Clean)
 }
 
-fn row(run: &RunRecord) -> Vec<String> {
+fn row(run: &RunRecord, names: &Pair<String>) -> Vec<String> {
     vec![
         run.id.clone(),
         run.route.to_string(),
@@ -59,7 +61,7 @@ fn row(run: &RunRecord) -> Vec<String> {
         run.started_at.format("%Y-%m-%d %H:%M:%S").to_string(),
         took(run),
         run.exit.map_or_else(|| format!("({})", run.phase), |exit| exit.to_string()),
-        wrote(run),
+        wrote(run, names),
     ]
 }
 
@@ -69,12 +71,13 @@ pub(super) fn took(run: &RunRecord) -> String {
 }
 
 /// `+3 ~2 -1` by side, from the run's counts.
-fn wrote(run: &RunRecord) -> String {
+fn wrote(run: &RunRecord, names: &Pair<String>) -> String {
     let count =
         |side: Side, what: &str| run.counts.get(&format!("{side}.{what}")).copied().unwrap_or(0);
     let side = |side: Side| {
         format!(
-            "{side} +{} ~{} -{}",
+            "{} +{} ~{} -{}",
+            names[side],
             count(side, "created"),
             count(side, "updated"),
             count(side, "deleted")

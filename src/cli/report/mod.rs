@@ -226,7 +226,7 @@ pub const fn evidence_name(evidence: Evidence) -> &'static str {
     match evidence {
         Evidence::None => "none",
         Evidence::RecordTime => {
-            "record time: decided by the record's last change; this field itself may be older"
+            "record time: when each record last changed; this field itself may be older"
         }
         Evidence::FieldHistory => "field history",
     }
