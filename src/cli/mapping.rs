@@ -234,6 +234,7 @@ pub(super) fn read(folder: &Path) -> Result<Vec<(String, String, MappingFile)>, 
 pub(super) fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::config(format!("cannot read the mapping folder {}: {error}", folder.display()))
+            .help("`mappings` of the route names it; crmsync init writes the shipped ones")
     };
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {

@@ -135,6 +135,12 @@ pub(super) async fn connector(
     config: &Config,
     name: &str,
 ) -> Result<Arc<dyn Connector>, Failure> {
+    if !config.connections.contains_key(name) {
+        let known: Vec<_> = config.connections.keys().map(String::as_str).collect();
+        let nearest = mapping::diagnostic::did_you_mean(name, known.iter().copied());
+        return Err(Failure::config(format!("no connection is called `{name}`"))
+            .help(nearest.unwrap_or_else(|| format!("connections: {}", known.join(", ")))));
+    }
     let store = store(config).await?;
     Ok(connect::connector(config, name, &store, &context.ambient).await?)
 }

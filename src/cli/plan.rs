@@ -6,7 +6,8 @@ use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use crmsync_core::model::{Pair, Plan, RouteName};
+use crmsync_core::mapping::diagnostic::did_you_mean;
+use crmsync_core::model::{EntityName, Pair, Plan, RouteName};
 
 use super::args;
 use super::context::Context;
@@ -15,7 +16,7 @@ use super::operations::{self, Ask, Mode, PlanOutcome, RunOptions, RunReport};
 use super::plan_view::{self, Detail, View};
 use super::progress::progress;
 use super::render::note;
-use super::run_view;
+use super::{run_view, sides};
 use crate::config::Config;
 
 pub(super) async fn plan(context: &Context, args: &args::Plan) -> Result<Exit, Failure> {
@@ -195,7 +196,7 @@ pub(super) fn names(config: &Config, route: &RouteName) -> Pair<String> {
 fn options(
     context: &Context,
     scope: &args::Scope,
-    entities: Vec<crmsync_core::model::EntityName>,
+    entities: Vec<EntityName>,
     approve: Option<String>,
 ) -> RunOptions {
     let mode = match (scope.full, scope.resync) {
@@ -218,7 +219,7 @@ fn options(
 pub(super) fn choose(
     config: &Config,
     targets: &[args::Target],
-) -> Result<BTreeMap<RouteName, Vec<crmsync_core::model::EntityName>>, Failure> {
+) -> Result<BTreeMap<RouteName, Vec<EntityName>>, Failure> {
     if config.routes.is_empty() {
         let message = format!("{} has no [routes.…] table", config.file.display());
         return Err(
@@ -231,6 +232,9 @@ pub(super) fn choose(
     let mut chosen: BTreeMap<RouteName, Vec<_>> = BTreeMap::new();
     for target in targets {
         known(config, &target.route)?;
+        if let Some(entity) = &target.entity {
+            known_entity(config, &target.route, entity)?;
+        }
         chosen.entry(target.route.clone()).or_default().extend(target.entity.clone());
     }
     // `crm crm/contact` asks for all of it.
@@ -248,4 +252,21 @@ pub(super) fn known(config: &Config, route: &RouteName) -> Result<(), Failure> {
     let names: Vec<_> = config.routes.keys().map(RouteName::as_str).collect();
     Err(Failure::config(format!("no route is called `{route}`"))
         .help(format!("routes: {}", names.join(", "))))
+}
+
+/// Refuses an entity that no mapping file of the route names. Files that do not parse are left to `mapping check`.
+pub(super) fn known_entity(
+    config: &Config,
+    route: &RouteName,
+    entity: &EntityName,
+) -> Result<(), Failure> {
+    let Some(found) = config.routes.get(route) else { return Ok(()) };
+    let entities = sides::modules(&found.mappings);
+    if entities.is_empty() || entities.contains_key(entity) {
+        return Ok(());
+    }
+    let names: Vec<_> = entities.keys().map(EntityName::as_str).collect();
+    let nearest = did_you_mean(entity.as_str(), names.iter().copied());
+    Err(Failure::config(format!("route {route} has no entity `{entity}`"))
+        .help(nearest.unwrap_or_else(|| format!("entities: {}", names.join(", ")))))
 }

@@ -29,7 +29,8 @@ pub(super) fn show(report: &RunReport, names: &Pair<String>) -> String {
         let held = counted(held as u64, "step");
         let _ = writeln!(
             text,
-            "{held} held back until a person approves: crmsync plan {route} shows them, then crmsync sync {route} --approve {hash}"
+            "{held} held back until a person approves: crmsync plan {route} shows them, then\n  \
+             crmsync sync {route} --approve {hash}"
         );
     }
     if let Some(error) = &report.run.error {

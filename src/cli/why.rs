@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use crmsync_core::mapping::diagnostic::did_you_mean;
 use crmsync_core::model::{EntityName, FieldName, Link, Observation, Pair, RecordId, Side, Value};
 use serde::Serialize;
 
@@ -45,6 +46,9 @@ pub(super) async fn run(context: &Context, args: &Why) -> Result<Exit, Failure> 
     let history = History::open(context, &config).await?;
     let explanation = explain(&history, &config, args).await?;
     let field = args.field.as_deref().map(FieldName::new);
+    if let Some(field) = &field {
+        known_field(&explanation, field)?;
+    }
     context.output.result(&explanation, || show(&explanation, field.as_ref(), &context.output))?;
     Ok(if explanation.rows.is_empty() { Exit::Clean } else { Exit::Open })
 }
@@ -54,6 +58,7 @@ async fn explain(history: &History, config: &Config, args: &Why) -> Result<Expla
     let entity = args.target.entity.clone().ok_or_else(|| {
         Failure::config("which entity?").help(format!("write {route}/contact, for example"))
     })?;
+    plan::known_entity(config, route, &entity)?;
     let id = RecordId::new(&args.id);
     let subject = history.subject(route, &entity, &id).await?.ok_or_else(|| {
         Failure::config(format!("{entity} {id} is not known to route {route}"))
@@ -116,36 +121,44 @@ fn show(explanation: &Explanation, only: Option<&FieldName>, output: &Output) ->
 fn fields(explanation: &Explanation, only: Option<&FieldName>, output: &Output) -> String {
     let observed = |side: Side| explanation.observations[side].as_ref();
     let baseline = explanation.link.as_ref().map(|link| &link.baseline);
-    let mut names: BTreeSet<&FieldName> = BTreeSet::new();
-    for side in Side::BOTH {
-        names.extend(observed(side).into_iter().flat_map(|observation| observation.fields.keys()));
-    }
-    names.extend(baseline.into_iter().flat_map(|baseline| baseline.keys()));
-    let rows = names.into_iter().filter(|name| only.is_none_or(|only| only == *name)).map(|name| {
-        let value = |side: Side| observed(side).and_then(|it| it.fields.get(name));
-        let agreement = baseline.and_then(|baseline| baseline.get(name));
-        let agreed = agreement.map_or_else(String::new, |it| {
-            let pin = if it.pinned { " (kept different)" } else { "" };
-            let shown = |side: Side| explanation.value(name, side, &it.values[side]);
-            let (left, right) = (shown(Side::Left), shown(Side::Right));
-            if left == right { format!("{left}{pin}") } else { format!("{left} | {right}{pin}") }
+    let rows = names(explanation)
+        .into_iter()
+        .filter(|name| only.is_none_or(|only| only == *name))
+        .map(|name| {
+            let value = |side: Side| observed(side).and_then(|it| it.fields.get(name));
+            let agreement = baseline.and_then(|baseline| baseline.get(name));
+            let agreed = agreement.map_or_else(String::new, |it| {
+                let pin = if it.pinned { " (kept different)" } else { "" };
+                let shown = |side: Side| explanation.value(name, side, &it.values[side]);
+                let (left, right) = (shown(Side::Left), shown(Side::Right));
+                if left == right {
+                    format!("{left}{pin}")
+                } else {
+                    format!("{left} | {right}{pin}")
+                }
+            });
+            let (left, right) = (value(Side::Left), value(Side::Right));
+            let changed = agreement.map_or_else(
+                || "never agreed".to_owned(),
+                |it| {
+                    state(
+                        &explanation.names,
+                        left.is_some_and(|it2| *it2 != it.values.left),
+                        right.is_some_and(|it2| *it2 != it.values.right),
+                    )
+                },
+            );
+            let cell = |side, value: Option<&Value>| {
+                value.map(|it| explanation.value(name, side, it)).unwrap_or_default()
+            };
+            vec![
+                name.to_string(),
+                cell(Side::Left, left),
+                cell(Side::Right, right),
+                agreed,
+                changed,
+            ]
         });
-        let (left, right) = (value(Side::Left), value(Side::Right));
-        let changed = agreement.map_or_else(
-            || "never agreed".to_owned(),
-            |it| {
-                state(
-                    &explanation.names,
-                    left.is_some_and(|it2| *it2 != it.values.left),
-                    right.is_some_and(|it2| *it2 != it.values.right),
-                )
-            },
-        );
-        let cell = |side, value: Option<&Value>| {
-            value.map(|it| explanation.value(name, side, it)).unwrap_or_default()
-        };
-        vec![name.to_string(), cell(Side::Left, left), cell(Side::Right, right), agreed, changed]
-    });
     let names = &explanation.names;
     output.table(&["field", &names.left, &names.right, "last agreed", "since then"], rows)
 }
@@ -178,4 +191,24 @@ fn writes(explanation: &Explanation, only: Option<&FieldName>) -> String {
         }
     }
     text
+}
+
+/// Refuses a field that neither side nor the baseline has.
+fn known_field(explanation: &Explanation, field: &FieldName) -> Result<(), Failure> {
+    let names = names(explanation);
+    if names.contains(field) {
+        return Ok(());
+    }
+    let known: Vec<_> = names.iter().map(|name| name.as_str()).collect();
+    let nearest = did_you_mean(field.as_str(), known.iter().copied());
+    Err(Failure::config(format!("{} has no field `{field}`", explanation.entity))
+        .help(nearest.unwrap_or_else(|| format!("fields: {}", known.join(", ")))))
+}
+
+/// Every field that a side or the baseline has.
+fn names(explanation: &Explanation) -> BTreeSet<&FieldName> {
+    let observed =
+        Side::BOTH.into_iter().filter_map(|side| explanation.observations[side].as_ref());
+    let agreed = explanation.link.iter().flat_map(|link| link.baseline.keys());
+    observed.flat_map(|observation| observation.fields.keys()).chain(agreed).collect()
 }
