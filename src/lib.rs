@@ -3,6 +3,9 @@
 //! Rooms, in the order in which they may know each other: `crmsync_core` (nouns and decisions) →
 //! `connectors` and `store` → `service` → `cli` → `main`. ARCHITECTURE.md has the page on it.
 
+// Layouts of nested futures are queried deeper than the default allows.
+#![recursion_limit = "256"]
+
 pub mod cli;
 pub mod clock;
 pub mod config;

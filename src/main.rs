@@ -1,5 +1,8 @@
 //! Parse, build, run, exit code: the only place that reads the clock, entropy and the environment.
 
+// Layouts of nested futures are queried deeper than the default allows.
+#![recursion_limit = "256"]
+
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 

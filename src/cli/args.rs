@@ -310,11 +310,20 @@ pub enum Runs {
     /// Show one run and what it wrote
     Show(RunId),
     /// Write back what a run changed, where nobody changed it since
-    Undo(RunId),
+    Undo(RunsUndo),
     /// After an undo: let the next run do it again
     Redo(RunId),
     /// After an undo: keep the state as it is now
     Accept(RunId),
+}
+
+#[derive(Args, Debug)]
+pub struct RunsUndo {
+    /// ID of the run
+    pub id: String,
+    /// Hash of what would be taken back, where the delete cap asks for consent; `auto` consents
+    #[arg(long, value_name = "HASH")]
+    pub approve: Option<String>,
 }
 
 #[derive(Args, Debug)]

@@ -23,7 +23,7 @@ use crate::config::{self, Config, Route, Secret};
 use crate::connectors::Connector;
 use crate::connectors::http::HttpSettings;
 use crate::connectors::zoho as zoho_api;
-use crate::service::{Session, connect};
+use crate::service::{Session, Silent, connect};
 use crate::store::Store;
 
 pub use crate::service::run::Ask;
@@ -67,24 +67,34 @@ pub(super) async fn sync(
 
 /// Writes back what a run changed.
 pub(super) async fn undo(
-    _context: &Context,
-    _config: &Config,
-    _route: &RouteName,
-    _run: &str,
-    _progress: &dyn Progress,
+    context: &Context,
+    config: &Config,
+    route: &RouteName,
+    run: &str,
+    options: &RunOptions,
+    progress: &dyn Progress,
 ) -> Result<RunReport, Failure> {
-    Err(not_wired("undoing"))
+    let session = Box::pin(Session::open(config, route, &context.ambient)).await?;
+    let report = Box::pin(session.undo(run, options, progress)).await;
+    session.close().await?;
+    Ok(report?)
 }
 
 /// Ends the pause that an undo began.
 pub(super) async fn after_undo(
-    _context: &Context,
-    _config: &Config,
-    _route: &RouteName,
-    _run: &str,
-    _choice: AfterUndo,
-) -> Result<(), Failure> {
-    Err(not_wired("ending an undo"))
+    context: &Context,
+    config: &Config,
+    route: &RouteName,
+    run: &str,
+    choice: AfterUndo,
+) -> Result<RunReport, Failure> {
+    let session = Box::pin(Session::open(config, route, &context.ambient)).await?;
+    let report = match choice {
+        AfterUndo::Redo => Box::pin(session.redo(run, &Silent)).await,
+        AfterUndo::Accept => Box::pin(session.accept(run, &Silent)).await,
+    };
+    session.close().await?;
+    Ok(report?)
 }
 
 /// Opens the store, with the key that seals sign-ins where it is set.
@@ -113,10 +123,6 @@ pub(super) async fn keep_grant(
     grant: &Grant,
 ) -> Result<(), Failure> {
     Ok(store.save_secret(&connect::refresh_token_name(connection), &grant.refresh_token).await?)
-}
-
-fn not_wired(what: &str) -> Failure {
-    Failure::config(format!("{what} is not part of this build"))
 }
 
 /// Refuses a store key that is not 32 bytes in base64.

@@ -146,10 +146,7 @@ pub(super) async fn sync(context: &Context, args: &args::Sync) -> Result<Exit, F
     let mut reports = Vec::new();
     for (route, entities) in choose(&config, &args.targets)? {
         let mut options = options(context, &args.scope, entities, args.approve.clone());
-        options.ask = match args.approve.as_deref() {
-            Some(AUTO) => Some(Arc::new(|_| true)),
-            Some(_) | None => ask(context, names(&config, &route)),
-        };
+        options.ask = consent(context, args.approve.as_deref(), names(&config, &route));
         let progress = progress(&context.output);
         reports
             .push(operations::sync(context, &config, &route, &options, progress.as_ref()).await?);
@@ -162,6 +159,18 @@ pub(super) async fn sync(context: &Context, args: &args::Sync) -> Result<Exit, F
 
 /// Approves whatever the plan holds: for rehearsals and scripts whose author has thought about it.
 const AUTO: &str = "auto";
+
+/// Who answers when guards ask: the command line, or a person.
+pub(super) fn consent(
+    context: &Context,
+    approve: Option<&str>,
+    names: Pair<String>,
+) -> Option<Ask> {
+    match approve {
+        Some(AUTO) => Some(Arc::new(|_| true)),
+        Some(_) | None => ask(context, names),
+    }
+}
 
 /// On a terminal a person is shown the plan and asked; elsewhere nobody is there to ask.
 fn ask(context: &Context, names: Pair<String>) -> Option<Ask> {

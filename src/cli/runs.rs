@@ -9,7 +9,7 @@ use super::args;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::history::History;
-use super::operations;
+use super::operations::{self, RunOptions, RunReport};
 use super::plan;
 use super::plan_view::one_line;
 use super::progress::progress;
@@ -21,7 +21,7 @@ pub(super) async fn run(context: &Context, args: &args::Runs) -> Result<Exit, Fa
     match args {
         args::Runs::List(args) => list(context, args).await,
         args::Runs::Show(args) => show(context, &args.id).await,
-        args::Runs::Undo(args) => undo(context, &args.id).await,
+        args::Runs::Undo(args) => undo(context, args).await,
         args::Runs::Redo(args) => after_undo(context, &args.id, AfterUndo::Redo).await,
         args::Runs::Accept(args) => after_undo(context, &args.id, AfterUndo::Accept).await,
     }
@@ -135,25 +135,38 @@ fn show_effect(effect: &Effect, names: &Pair<String>) -> String {
     head + &lines
 }
 
-async fn undo(context: &Context, id: &str) -> Result<Exit, Failure> {
+async fn undo(context: &Context, args: &args::RunsUndo) -> Result<Exit, Failure> {
     let config = context.config()?;
     let history = History::open(context, &config).await?;
-    let run = history.run(id).await?;
+    let run = history.run(&args.id).await?;
+    let options = RunOptions {
+        approve: args.approve.clone(),
+        ask: plan::consent(context, args.approve.as_deref(), plan::names(&config, &run.route)),
+        wait_for_settling: true,
+        cancel: context.cancel.clone(),
+        ..RunOptions::default()
+    };
     let progress = progress(&context.output);
-    let report = operations::undo(context, &config, &run.route, &run.id, progress.as_ref()).await?;
+    let report =
+        operations::undo(context, &config, &run.route, &run.id, &options, progress.as_ref())
+            .await?;
     drop(progress);
-    context.output.result(&report, || {
-        let skipped = report.rows.len() as u64;
-        format!(
-            "took back run {}; {} edited since and left alone\nroute {} is paused: crmsync runs redo {}, or crmsync runs accept {}\n",
-            run.id,
-            counted(skipped, "value"),
-            run.route,
-            run.id,
-            run.id
-        )
-    })?;
+    context.output.result(&report, || undone(&run, &report))?;
     Ok(report.exit)
+}
+
+fn undone(run: &RunRecord, report: &RunReport) -> String {
+    let (id, route) = (&run.id, &run.route);
+    if report.exit == Exit::Guard {
+        let hash = &report.plan.hash;
+        return format!(
+            "nothing was taken back: more records would be deleted than a run may\ncrmsync runs undo {id} --approve {hash} does it all the same\n"
+        );
+    }
+    let skipped = counted(report.rows.len() as u64, "value");
+    format!(
+        "took back run {id}; {skipped} edited since and left alone\nroute {route} is paused: crmsync runs redo {id}, or crmsync runs accept {id}\n"
+    )
 }
 
 /// What a person chooses once a run is taken back.

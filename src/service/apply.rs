@@ -11,8 +11,8 @@ use crmsync_core::model::plan::Change;
 use crmsync_core::model::row::{OpenRow, RowId, RowKind};
 use crmsync_core::model::state::SubjectKey;
 use crmsync_core::model::{
-    Code, Entity, EntityName, FieldName, LinkId, ModuleName, Observation, Op, OpKind, Pair, Plan,
-    RecordId, RecordKey, RemoteField, RemoteRecord, Side, Value,
+    Code, Entity, EntityName, FieldName, LinkId, LinkState, ModuleName, Observation, Op, OpKind,
+    Pair, Plan, RecordId, RecordKey, RemoteField, RemoteRecord, Side, Value,
 };
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
@@ -170,6 +170,46 @@ impl<'a> Applier<'a> {
         Ok(tally)
     }
 
+    /// Takes a record out of its side's recycle bin, under an intent that `op` ends. Answers whether it is back.
+    ///
+    /// # Errors
+    /// A broken store, or a record that cannot be read again.
+    pub(super) async fn restore(
+        &self,
+        entity: &Entity,
+        side: Side,
+        id: &RecordId,
+        op: Op,
+        tally: &mut Tally,
+    ) -> Result<bool, ServiceError> {
+        let module = &entity.modules[side];
+        let intent = self.intent(&op, side, module);
+        self.store.arm(std::slice::from_ref(&intent)).await?;
+        let result = self.run.route.connectors[side].restore(module, id).await;
+        let ending = match &result {
+            Ok(_) => {
+                Observer::new(self.run, self.store, entity, side).drain_dirty().await?;
+                tally.created[side] += 1;
+                local_commit(&op).ending
+            }
+            Err(error) if ServiceError::is_side_down(&error.kind) => {
+                pause(tally, side, error);
+                Ending::Dropped { dirty: false }
+            }
+            Err(error) if error.recovery() == Recovery::Reread => {
+                tally.in_doubt += 1;
+                Ending::InDoubt
+            }
+            Err(_) => {
+                tally.failed += 1;
+                Ending::Dropped { dirty: false }
+            }
+        };
+        let commit = Commit { intent: Some(intent.id), op, ending };
+        self.store.commit(&self.run.id, &[commit], self.run.now()).await?;
+        Ok(result.is_ok())
+    }
+
     /// Local bookkeeping: nothing leaves the machine.
     async fn note(&self, ops: &[&Op], tally: &mut Tally) -> Result<(), ServiceError> {
         for batch in ops.chunks(LOCAL_BATCH) {
@@ -181,6 +221,9 @@ impl<'a> Applier<'a> {
                     tally.linked += 1;
                 } else {
                     tally.noted += 1;
+                }
+                if lives_anew(op) {
+                    tally.touched.insert((op.entity.clone(), subject(op)));
                 }
             }
             self.run.progress.advance(batch.len() as u64);
@@ -768,6 +811,20 @@ fn local_commit(op: &Op) -> Commit {
         after: BTreeMap::new(),
     };
     Commit { intent: None, op: op.clone(), ending }
+}
+
+/// Whether a pair that could not be merged in this plan can be merged from now on.
+const fn lives_anew(op: &Op) -> bool {
+    match &op.kind {
+        OpKind::Revive { .. } => true,
+        OpKind::Relate { state, .. } => matches!(state, LinkState::Live),
+        OpKind::Link { .. }
+        | OpKind::Create { .. }
+        | OpKind::Update { .. }
+        | OpKind::Delete { .. }
+        | OpKind::Archive { .. }
+        | OpKind::Agree { .. } => false,
+    }
 }
 
 /// What an op is about: its link, or the record that still has none.

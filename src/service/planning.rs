@@ -32,7 +32,7 @@ pub(super) struct Scope {
 impl Scope {
     /// # Errors
     /// When the store belongs to other accounts than the ones signed in.
-    pub fn compare(run: &RunContext<'_>, meta: &RouteMeta) -> Result<Self, ServiceError> {
+    pub(super) fn compare(run: &RunContext<'_>, meta: &RouteMeta) -> Result<Self, ServiceError> {
         let accounts = run.route.accounts.as_ref().map(|account| account.fingerprint.as_str());
         let mut scope = Self {
             fingerprints: BTreeMap::new(),

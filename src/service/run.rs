@@ -180,10 +180,21 @@ impl RunContext<'_> {
 /// What ended it early; everything committed until then stays.
 #[instrument(skip_all, fields(run.id = %run.id, route = %run.route.name))]
 pub async fn sync(run: &RunContext<'_>, store: &RouteStore) -> Result<RunReport, ServiceError> {
+    let steps = async |record: &mut RunRecord| steps(run, store, record).await;
+    recorded(run, store, &serde_plain(run.options.mode), steps).await
+}
+
+/// Runs `steps` under the lease, from the run's record to its report.
+pub(super) async fn recorded(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    mode: &str,
+    steps: impl AsyncFnOnce(&mut RunRecord) -> Result<(Plan, Tally), ServiceError>,
+) -> Result<RunReport, ServiceError> {
     let mut record = RunRecord {
         id: run.id.clone(),
         route: run.route.name.clone(),
-        mode: serde_plain(run.options.mode),
+        mode: mode.to_owned(),
         started_at: run.now(),
         finished_at: None,
         plan_hash: None,
@@ -195,7 +206,7 @@ pub async fn sync(run: &RunContext<'_>, store: &RouteStore) -> Result<RunReport,
     store.save_run(&record).await?;
     let spent_before = spent(run);
     let result = tokio::select! {
-        result = steps(run, store, &mut record) => result,
+        result = steps(&mut record) => result,
         lost = keep_lease(run, store) => Err(lost.into()),
     };
     record.finished_at = Some(run.now());
@@ -276,7 +287,7 @@ pub(super) async fn plan_known(
 }
 
 /// Fingerprints, mode and what they force, before anything is read.
-async fn prepare(
+pub(super) async fn prepare(
     run: &RunContext<'_>,
     store: &RouteStore,
     meta: &RouteMeta,
@@ -360,7 +371,7 @@ async fn mark_record(
 }
 
 /// Releases guarded ops when a person approved exactly this plan.
-async fn approve(
+pub(super) async fn approve(
     run: &RunContext<'_>,
     store: &RouteStore,
     planned: Planned,

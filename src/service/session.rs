@@ -14,7 +14,7 @@ use super::metadata::{Metadata, compile, modules, read_folder};
 use super::run::{
     LEASE, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, sync,
 };
-use super::{connect, forecast};
+use super::{connect, forecast, review};
 use crate::clock::Ambient;
 use crate::config::Config;
 use crate::connectors::{Connector, Cost};
@@ -95,11 +95,69 @@ impl Session {
     ) -> Result<RunReport, ServiceError> {
         let store = self.lock().await?;
         let run = self.context(options, progress);
-        let report = sync(&run, &store).await;
+        // Boxed: a run is a deep stack of futures, and callers hold theirs on top of it.
+        let report = Box::pin(sync(&run, &store)).await;
         let released = store.release().await;
         let report = report?;
         released?;
         self.keep_metadata().await?;
+        Ok(report)
+    }
+
+    /// Takes run `undone` back where nobody changed anything since; the route is paused afterwards.
+    ///
+    /// # Errors
+    /// What ended it early: what was taken back until then stays so, and undoing again goes on from there.
+    pub async fn undo(
+        &self,
+        undone: &str,
+        options: &RunOptions,
+        progress: &dyn Progress,
+    ) -> Result<RunReport, ServiceError> {
+        let store = self.lock().await?;
+        let run = self.context(options, progress);
+        let report = Box::pin(review::undo(&run, &store, undone)).await;
+        let released = store.release().await;
+        let report = report?;
+        released?;
+        Ok(report)
+    }
+
+    /// After an undo: lets the next run do it again.
+    ///
+    /// # Errors
+    /// When the route is not paused by that undo, or the store fails.
+    pub async fn redo(
+        &self,
+        undone: &str,
+        progress: &dyn Progress,
+    ) -> Result<RunReport, ServiceError> {
+        let store = self.lock().await?;
+        let options = RunOptions::default();
+        let run = self.context(&options, progress);
+        let report = Box::pin(review::redo(&run, &store, undone)).await;
+        let released = store.release().await;
+        let report = report?;
+        released?;
+        Ok(report)
+    }
+
+    /// After an undo: keeps the present state of everything that the undone run wrote.
+    ///
+    /// # Errors
+    /// When the route is not paused by that undo, a side is out of reach, or the store fails.
+    pub async fn accept(
+        &self,
+        undone: &str,
+        progress: &dyn Progress,
+    ) -> Result<RunReport, ServiceError> {
+        let store = self.lock().await?;
+        let options = RunOptions::default();
+        let run = self.context(&options, progress);
+        let report = Box::pin(review::accept(&run, &store, undone)).await;
+        let released = store.release().await;
+        let report = report?;
+        released?;
         Ok(report)
     }
 
@@ -119,7 +177,7 @@ impl Session {
             .await?;
         let run = self.context(options, progress);
         let before = self.spent();
-        let plan = super::run::dry_run(&run, &store).await?;
+        let plan = Box::pin(super::run::dry_run(&run, &store)).await?;
         let after = self.spent();
         let forecast = forecast::forecast(&self.route, &self.settings, &plan);
         let spent = Pair::new(Side::Left, Side::Right).map(|side| Cost {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
+use crmsync_core::model::journal::LinkBefore;
 use crmsync_core::model::link::{DeleteEvidence, TombstoneCause};
 use crmsync_core::model::state::{MatchKey, SubjectKey};
 use crmsync_core::model::{
@@ -86,14 +87,14 @@ struct Batch<'a> {
     /// Live link of each record concerned.
     owners: BTreeMap<Record, String>,
     seen: BTreeMap<Record, Observed>,
-    /// Records that a tombstone stands for.
-    gone: BTreeSet<Record>,
+    /// Tombstones that stand for records concerned.
+    gone: BTreeMap<Record, Tombstone>,
     intents: BTreeMap<String, Intent>,
     touched: BTreeSet<String>,
     removed: BTreeSet<String>,
     written: BTreeSet<Record>,
     dirty: BTreeMap<Record, &'static str>,
-    buried: Vec<Tombstone>,
+    buried: BTreeMap<Record, Tombstone>,
     revived: BTreeSet<Record>,
     ended: BTreeSet<String>,
     in_doubt: BTreeMap<String, Intent>,
@@ -128,13 +129,13 @@ impl<'a> Batch<'a> {
             links,
             owners: BTreeMap::new(),
             seen: BTreeMap::new(),
-            gone: BTreeSet::new(),
+            gone: BTreeMap::new(),
             intents: BTreeMap::new(),
             touched: BTreeSet::new(),
             removed: BTreeSet::new(),
             written: BTreeSet::new(),
             dirty: BTreeMap::new(),
-            buried: Vec::new(),
+            buried: BTreeMap::new(),
             revived: BTreeSet::new(),
             ended: BTreeSet::new(),
             in_doubt: BTreeMap::new(),
@@ -158,8 +159,8 @@ impl<'a> Batch<'a> {
             }
             let seen = load(self.tx, self.scope, self.entity, side, &ids).await?;
             self.seen.extend(seen.into_iter().map(|(id, row)| ((side, id), row)));
-            let gone = links::tombstoned(self.tx, self.scope, side, &ids).await?;
-            self.gone.extend(gone.into_iter().map(|id| (side, id)));
+            let gone = links::tombstones(self.tx, self.scope, side, &ids).await?;
+            self.gone.extend(gone.into_iter().map(|(id, tombstone)| ((side, id), tombstone)));
         }
         Ok(())
     }
@@ -277,7 +278,7 @@ impl<'a> Batch<'a> {
         let Ending::Done { id, stamp, baseline, observed, before, after } = &commit.ending else {
             return Ok(None);
         };
-        let old = self.links.get(&op.link.0).map(|link| link.baseline.clone()).unwrap_or_default();
+        let known = self.links.get(&op.link.0).cloned();
         let Some(mut link) = self.changed_link(op, id.as_ref()) else {
             tracing::warn!(link.id = %op.link, code = %op.code, op.order = order, "left alone: a record of it is linked elsewhere");
             self.give_up(op);
@@ -289,10 +290,11 @@ impl<'a> Batch<'a> {
         if let (Some(side), Some(stamp)) = (op.writes(), stamp) {
             link.own_stamp[side] = Some(*stamp);
         }
-        self.follow(op, id.as_ref(), observed.as_deref(), &link);
+        self.follow(op, id.as_ref(), observed.as_deref());
+        self.let_live(op, known.as_ref(), &link);
         self.release(op, after);
         self.put(link);
-        self.effect(op, id.as_ref(), before, after, old).map(Some)
+        self.effect(op, id.as_ref(), before, after, known.as_ref()).map(Some)
     }
 
     fn agree(
@@ -362,7 +364,7 @@ impl<'a> Batch<'a> {
     fn is_remade(&self, known: &Link, state: LinkState, ends: &Pair<Option<RecordId>>) -> bool {
         let remade = |side: &Side| {
             let end = known.ends[*side].as_ref().filter(|_| ends[*side].is_none());
-            end.is_some_and(|id| !self.gone.contains(&(*side, id.to_string())))
+            end.is_some_and(|id| !self.gone.contains_key(&(*side, id.to_string())))
         };
         state == LinkState::Creating && Side::BOTH.iter().any(remade)
     }
@@ -397,7 +399,7 @@ impl<'a> Batch<'a> {
     }
 
     /// What an op means for observations and tombstones.
-    fn follow(&mut self, op: &Op, id: Option<&RecordId>, observed: Option<&Observed>, link: &Link) {
+    fn follow(&mut self, op: &Op, id: Option<&RecordId>, observed: Option<&Observed>) {
         match &op.kind {
             OpKind::Delete { side, id, .. } => {
                 self.bury(Tombstone {
@@ -416,13 +418,10 @@ impl<'a> Batch<'a> {
             }
             OpKind::Relate { tombstones, .. } => {
                 for tombstone in tombstones {
-                    let link = tombstone.link.clone().or_else(|| Some(link.id.clone()));
-                    self.bury(Tombstone { link, ..tombstone.clone() });
+                    self.bury(tombstone.clone());
                 }
             }
-            OpKind::Revive { side, id } => {
-                self.revived.insert((*side, id.to_string()));
-            }
+            OpKind::Revive { side, id } => self.exhume((*side, id.to_string())),
             OpKind::Link { .. }
             | OpKind::Create { .. }
             | OpKind::Update { .. }
@@ -453,9 +452,46 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Tombstones after a change of ends: that of a replaced end lets go of the link, those of a live link's ends
+    /// are over, unless the record was deleted meanwhile.
+    fn let_live(&mut self, op: &Op, before: Option<&Link>, link: &Link) {
+        for record in before.into_iter().flat_map(|before| ends_of(&before.ends)) {
+            if ends_of(&link.ends).any(|end| end == record) {
+                continue;
+            }
+            self.marks.maybe(record.0, &record.1);
+            if let Some(tombstone) = self.gone.get(&record) {
+                self.bury(Tombstone { link: None, ..tombstone.clone() });
+            }
+        }
+        let binds = match &op.kind {
+            OpKind::Link { .. } | OpKind::Create { .. } => true,
+            OpKind::Relate { .. } => link.state == LinkState::Live,
+            OpKind::Update { .. }
+            | OpKind::Delete { .. }
+            | OpKind::Archive { .. }
+            | OpKind::Agree { .. }
+            | OpKind::Revive { .. } => false,
+        };
+        for record in ends_of(&link.ends).filter(|_| binds) {
+            let is_deleted = |seen: &Observed| seen.observation.presence == Presence::Deleted;
+            if self.gone.contains_key(&record) && !self.seen.get(&record).is_some_and(is_deleted) {
+                self.exhume(record);
+            }
+        }
+    }
+
     fn bury(&mut self, tombstone: Tombstone) {
-        self.revived.remove(&(tombstone.key.side, tombstone.key.id.to_string()));
-        self.buried.push(tombstone);
+        let record = (tombstone.key.side, tombstone.key.id.to_string());
+        self.revived.remove(&record);
+        self.buried.insert(record.clone(), tombstone.clone());
+        self.gone.insert(record, tombstone);
+    }
+
+    fn exhume(&mut self, record: Record) {
+        self.buried.remove(&record);
+        self.gone.remove(&record);
+        self.revived.insert(record);
     }
 
     /// A write that went through ends the quarantine of what it wrote.
@@ -488,7 +524,7 @@ impl<'a> Batch<'a> {
         record: Option<&RecordId>,
         before: &BTreeMap<FieldName, Value>,
         after: &BTreeMap<FieldName, Value>,
-        baseline_before: Baseline,
+        link: Option<&Link>,
     ) -> Result<effect::ActiveModel, StoreError> {
         use sea_orm::ActiveValue::{NotSet, Set};
         let at = self.now.unwrap_or_default();
@@ -500,7 +536,8 @@ impl<'a> Batch<'a> {
             record: record.cloned(),
             before: before.clone(),
             after: after.clone(),
-            baseline_before,
+            baseline_before: link.map(|link| link.baseline.clone()).unwrap_or_default(),
+            link_before: link.map(|link| LinkBefore { state: link.state, ends: link.ends.clone() }),
         };
         Ok(effect::ActiveModel {
             seq: NotSet,
@@ -518,7 +555,7 @@ impl<'a> Batch<'a> {
         let (tx, scope) = (self.tx, self.scope);
         self.flush_links().await?;
         self.flush_observations().await?;
-        links::bury(tx, scope, self.buried.iter()).await?;
+        links::bury(tx, scope, self.buried.values()).await?;
         self.flush_revived().await?;
         self.flush_dirty(now).await?;
         self.flush_intents().await?;

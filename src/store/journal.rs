@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crmsync_core::model::{Baseline, EntityName, Link, LinkId, LinkState, OpKind, Pair};
+use crmsync_core::model::{
+    Baseline, EntityName, Link, LinkId, LinkState, OpKind, Pair, Side, Tombstone,
+};
 use sea_orm::{
     ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
 };
@@ -10,7 +12,6 @@ use sea_orm::{
 use super::route::{KEYS, upsert};
 use super::tables::{effect, intent, link_end};
 use super::{Effect, Intent, RouteReader, RouteStore, StoreError, attention, codec, links};
-use crmsync_core::model::Side;
 
 impl RouteReader {
     /// Writes whose outcome is not committed, the oldest first.
@@ -157,9 +158,32 @@ async fn begin_links(
         return Ok(());
     }
     refuse_taken(tx, scope, &ends).await?;
+    let_go(tx, scope, entity, &begun).await?;
     links::save(tx, scope, begun.values()).await?;
     set_ends(tx, scope, begun.keys(), ends).await?;
     attention::unmark(tx, scope, &sources).await
+}
+
+/// Tombstones of ends that are about to be made anew no longer belong to the link.
+async fn let_go(
+    tx: &DatabaseTransaction,
+    scope: i32,
+    entity: &EntityName,
+    begun: &BTreeMap<String, Link>,
+) -> Result<(), StoreError> {
+    let ids = begun.keys().cloned().collect();
+    let before = links::by_id(tx, scope, entity, &ids).await?;
+    for side in Side::BOTH {
+        let lost = before.iter().filter(|(id, link)| link.ends[side] != begun[*id].ends[side]);
+        let lost: BTreeSet<_> = lost
+            .filter_map(|(_, link)| link.ends[side].as_ref())
+            .map(ToString::to_string)
+            .collect();
+        let free = links::tombstones(tx, scope, side, &lost).await?.into_values();
+        let free: Vec<_> = free.map(|tombstone| Tombstone { link: None, ..tombstone }).collect();
+        links::bury(tx, scope, free.iter()).await?;
+    }
+    Ok(())
 }
 
 /// I11: a record is in at most one live link.

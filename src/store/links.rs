@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use crmsync_core::model::link::{DeleteEvidence, TombstoneCause};
 use crmsync_core::model::row::Resolution;
-use crmsync_core::model::state::Subject;
+use crmsync_core::model::state::{Subject, SubjectKey};
 use crmsync_core::model::{
-    Code, EntityName, FieldName, Link, LinkId, LinkState, Op, OpKind, Pair, RecordId, RecordKey,
-    Side, Tombstone, Value,
+    Baseline, Code, EntityName, FieldName, Link, LinkId, LinkState, Op, OpKind, Pair, RecordId,
+    RecordKey, Side, Tombstone, Value,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, Condition, ConnectionTrait, DatabaseTransaction, EntityTrait, FromQueryResult,
+    QueryFilter, QueryOrder, QuerySelect,
 };
 
 use super::observations::{load, of_tombstone};
@@ -182,7 +182,7 @@ impl RouteReader {
         for side in Side::BOTH {
             seen[side] = load(self.db(), scope, entity, side, &records[side]).await?;
         }
-        let about = self.circumstances(scope, texts, &ids, &records, now).await?;
+        let about = self.circumstances(scope, entity, texts, &records, now).await?;
         let mut seen_of = |side: Side, id: &RecordId| {
             seen[side].remove(id.as_str()).map(|observed| observed.observation)
         };
@@ -208,8 +208,8 @@ impl RouteReader {
     async fn circumstances(
         &self,
         scope: i32,
+        entity: &EntityName,
         texts: &[String],
-        links: &BTreeSet<String>,
         records: &Ids,
         now: DateTime<Utc>,
     ) -> Result<Circumstances, StoreError> {
@@ -223,8 +223,12 @@ impl RouteReader {
                     *about.generations[side].entry(id).or_insert(0) += 1;
                 }
             }
+            let prefix = if side == Side::Left { 'b' } else { 'c' };
+            let unlinked: Vec<_> =
+                texts.iter().filter_map(|text| text.strip_prefix(prefix)).collect();
+            self.skip_begun(scope, entity, side, &unlinked, &mut about.generations[side]).await?;
         }
-        let links: Vec<_> = links.iter().map(String::as_str).collect();
+        let links: Vec<_> = texts.iter().filter_map(|text| text.strip_prefix('a')).collect();
         for links in links.chunks(KEYS) {
             self.add_intents(scope, links, &mut about).await?;
             self.add_recent(scope, links, now - TimeDelta::hours(24), &mut about).await?;
@@ -233,6 +237,49 @@ impl RouteReader {
             self.add_decisions(scope, texts, now, &mut about).await?;
         }
         Ok(about)
+    }
+
+    /// Counts links, too, that started at an unlinked record and hold another one by now: the next link of the
+    /// record gets an ID that no link has. One that an undo emptied is free again.
+    async fn skip_begun(
+        &self,
+        scope: i32,
+        entity: &EntityName,
+        side: Side,
+        unlinked: &[&str],
+        generations: &mut BTreeMap<String, u32>,
+    ) -> Result<(), StoreError> {
+        use link::Column as C;
+        let mut open: Vec<_> = unlinked.to_vec();
+        while !open.is_empty() {
+            let mut ids = BTreeMap::new();
+            for id in open.drain(..) {
+                let key = RecordKey { entity: entity.clone(), side, id: RecordId::new(id) };
+                let link = LinkId::derive(&key, generations.get(id).copied().unwrap_or(0));
+                ids.insert(link.0, id);
+            }
+            let texts: Vec<_> = ids.keys().map(String::as_str).collect();
+            for texts in texts.chunks(KEYS) {
+                let taken: Vec<String> = link::Entity::find()
+                    .select_only()
+                    .column(C::Id)
+                    .filter(C::Scope.eq(scope))
+                    .filter(C::Id.is_in(texts.iter().copied()))
+                    .filter(
+                        Condition::any()
+                            .add(C::LeftRecord.is_not_null())
+                            .add(C::RightRecord.is_not_null()),
+                    )
+                    .into_tuple()
+                    .all(self.db())
+                    .await?;
+                open.extend(taken.iter().filter_map(|link| ids.get(link)));
+            }
+            for id in &open {
+                *generations.entry((*id).to_owned()).or_insert(0) += 1;
+            }
+        }
+        Ok(())
     }
 
     /// Records that are X, with the cause.
@@ -356,7 +403,7 @@ impl Circumstances {
             subject.tombstones[side] = self.tombstones[side].get(id.as_str()).cloned();
             subject.unknown[side] = self.unknown[side].get(id.as_str()).copied();
             let generation = self.generations[side].get(id.as_str()).copied().unwrap_or(0);
-            subject.generation = subject.generation.max(generation);
+            subject.generation = Ord::max(subject.generation, generation);
         }
         subject.in_doubt = self.in_doubt.contains(text);
         subject.quarantined = self.quarantined.get(text).cloned().unwrap_or_default();
@@ -408,6 +455,38 @@ impl RouteStore {
         };
         self.commit(run, &[Commit { intent: None, op, ending }], now).await?;
         Ok(true)
+    }
+
+    /// Brings a link's baseline back to what it was, and marks the link for the next plan.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`], or when the store cannot be written.
+    pub async fn restore_baseline(
+        &self,
+        link: &LinkId,
+        baseline: &Baseline,
+    ) -> Result<(), StoreError> {
+        let Some((scope, _, known)) = self.find_link(link).await? else { return Ok(()) };
+        let restored = Link { baseline: baseline.clone(), ..known };
+        let tx = self.begin().await?;
+        save(&tx, scope, std::iter::once(&restored)).await?;
+        attention::mark(&tx, scope, BTreeSet::from([codec::link_text(&link.0)])).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Marks subjects for the next plan.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`], or when the store cannot be written.
+    pub async fn touch(
+        &self,
+        entity: &EntityName,
+        subjects: &[SubjectKey],
+    ) -> Result<(), StoreError> {
+        let scope = self.own_scope(entity).await?;
+        let tx = self.begin().await?;
+        attention::mark(&tx, scope, subjects.iter().map(codec::subject_text).collect()).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Forgets all baselines of an entity, or of the route, and marks the links: a resync.

@@ -233,7 +233,7 @@ impl RouteReader {
         Ok(all)
     }
 
-    /// Links, of the live and former ones given, whose end on that side is tombstoned.
+    /// Links, of the live and former ones given, whose end on that side is tombstoned and not back.
     async fn halved(
         &self,
         scope: i32,
@@ -266,7 +266,13 @@ impl RouteReader {
         let mut halved = BTreeSet::new();
         for side in Side::BOTH {
             let ids = ends[side].keys().cloned().collect();
-            for gone in links::tombstoned(self.db(), scope, side, &ids).await? {
+            let gone = links::tombstoned(self.db(), scope, side, &ids).await?;
+            let seen = known(self.db(), scope, side, &gone).await?;
+            let is_back = |id: &String| {
+                let alive = codec::presence_code(Presence::Alive);
+                seen.get(id).is_some_and(|row| row.presence == alive)
+            };
+            for gone in gone.into_iter().filter(|id| !is_back(id)) {
                 halved.extend(
                     ends[side]
                         .remove(&gone)

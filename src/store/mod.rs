@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use crmsync_core::model::journal::LinkBefore;
 use crmsync_core::model::link::Deletion;
 use crmsync_core::model::state::{MatchKey, SubjectKey};
 use crmsync_core::model::{
@@ -234,6 +235,9 @@ pub struct Effect {
     pub after: BTreeMap<FieldName, Value>,
     /// Baseline of the link before the write: undo brings it back.
     pub baseline_before: Baseline,
+    /// State and ends of the link before; `None` when this made the link.
+    #[serde(default)]
+    pub link_before: Option<LinkBefore>,
 }
 
 /// Which rows to list.

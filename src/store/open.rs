@@ -113,7 +113,7 @@ fn sqlite(url: &str, connections: u32) -> ConnectOptions {
             // An armed intent must survive a power cut, not only a killed process: assumption A5.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(30))
-            .pragma("cache_size", "-65536")
+            .pragma("cache_size", "-8192")
             .pragma("temp_store", "memory")
     });
     options

@@ -109,7 +109,10 @@ impl RouteReader {
             .order_by_asc(resolution::Column::RowId)
             .all(self.db())
             .await?;
-        rows.iter().map(|row| codec::decode("resolution", &row.body)).collect()
+        // A row about two records is stored once for each.
+        let rows: BTreeMap<_, _> =
+            rows.iter().map(|row| ((&row.row_id, row.scope), row.body.as_str())).collect();
+        rows.into_values().map(|body| codec::decode("resolution", body)).collect()
     }
 }
 

@@ -80,6 +80,20 @@ impl World {
         Self { sandbox, folder, clock, servers, config, ids: Arc::default() }
     }
 
+    /// The shipped mappings, with deletions of `entity` spread to the other side.
+    pub(crate) fn propagating_deletes(entity: &str) -> TempDir {
+        let folder = TempDir::new().unwrap();
+        for file in std::fs::read_dir(shipped_mappings()).unwrap() {
+            let file = file.unwrap();
+            let mut text = std::fs::read_to_string(file.path()).unwrap();
+            if file.file_name().to_str() == Some(&format!("{entity}.toml")) {
+                text.push_str("\n[deletes]\nto-left = \"propagate\"\nto-right = \"propagate\"\n");
+            }
+            std::fs::write(folder.path().join(file.file_name()), text).unwrap();
+        }
+        folder
+    }
+
     /// Opens the route as a fresh process would.
     pub(crate) async fn open(&self) -> Session {
         self.try_open().await.unwrap()

@@ -6,4 +6,6 @@ mod edits;
 mod faults;
 mod first_sync;
 mod kill;
+mod merges;
+mod undo;
 mod weather;

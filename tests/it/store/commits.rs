@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crmsync::store::{Commit, Ending, IntentState, RouteStore, Store, StoreError};
 use crmsync_core::model::link::TombstoneCause;
 use crmsync_core::model::{
-    Code, FieldName, LinkState, OpKind, Pair, Presence, RecordId, Side, Value,
+    Code, FieldName, LinkId, LinkState, OpKind, Pair, Presence, RecordId, Side, Tombstone, Value,
 };
 
 use crmsync_core::model::state::Subject;
@@ -28,6 +28,9 @@ laws! {
     given_a_linked_record_when_linked_again_then_the_second_link_does_nothing,
     given_a_link_when_redirected_then_its_end_moves,
     given_a_deleted_counterpart_when_made_anew_then_the_same_link_gets_a_new_end,
+    given_a_redirected_link_when_its_old_end_comes_back_then_it_is_matched_anew,
+    given_tombstoned_records_when_linked_again_then_their_tombstones_end,
+    given_a_link_that_moved_on_when_its_first_record_is_planned_then_its_next_link_has_a_new_id,
     given_a_person_when_unlinking_then_both_records_are_tombstoned,
     given_baselines_when_dropped_then_links_stay_and_get_attention,
 }
@@ -340,6 +343,73 @@ async fn given_a_deleted_counterpart_when_made_anew_then_the_same_link_gets_a_ne
         assert_eq!(link.baseline.len(), 1, "{case}");
         assert_eq!(marked(&store).await, [], "{case}");
     }
+}
+
+async fn given_a_redirected_link_when_its_old_end_comes_back_then_it_is_matched_anew(world: World) {
+    let store = world.lock().await;
+    linked(&store).await;
+    list(&store, Side::Left, vec![seen(Side::Left, "l2", "Ada", 1)]).await;
+    delete(&store, Side::Left, "l1").await;
+    let told = subject(&store, of_link("k1")).await.tombstones.left.unwrap();
+    let redirect = |tombstones| {
+        let (state, ends) = (LinkState::Live, ends(Some("l2"), Some("r1")));
+        done(op("k1", OpKind::Relate { state, ends, tombstones, keep_baseline: true }))
+    };
+
+    for (case, tombstones) in [
+        ("told to let go", vec![Tombstone { link: None, ..told.clone() }]),
+        ("not told", Vec::new()),
+    ] {
+        store.commit("run-1", &[redirect(tombstones)], at(130)).await.unwrap();
+        read(&store, Side::Left, vec![seen(Side::Left, "l1", "Ada", 9)]).await;
+
+        let back = subject(&store, of_record(Side::Left, "l1")).await;
+
+        assert_eq!(told.link, Some(link("k1")));
+        assert_eq!(back.tombstones.left.map(|tombstone| tombstone.link), Some(None), "{case}");
+    }
+}
+
+async fn given_tombstoned_records_when_linked_again_then_their_tombstones_end(world: World) {
+    let relate = |state| {
+        let ends = ends(Some("l1"), Some("r1"));
+        op("k1", OpKind::Relate { state, ends, tombstones: Vec::new(), keep_baseline: true })
+    };
+    let cases = [
+        ("link", link_op("k2", "l1", "r1", &[]), true),
+        ("relate to live", relate(LinkState::Live), true),
+        ("relate to closed", relate(LinkState::Closed), false),
+    ];
+    for (case, op, ends_it) in cases {
+        let name = crmsync_core::model::RouteName::new(case);
+        let store = world.store.lock(&name, "test", at(0), TTL).await.unwrap();
+        linked(&store).await;
+        store.unlink("person", &link("k1"), at(120)).await.unwrap();
+
+        store.commit("run-1", &[done(op)], at(130)).await.unwrap();
+
+        let ids = [RecordId::new("l1")];
+        let (_, gone) = store.named(&contact(), Side::Left, &ids).await.unwrap();
+        assert_eq!(gone.is_empty(), ends_it, "{case}");
+    }
+}
+
+async fn given_a_link_that_moved_on_when_its_first_record_is_planned_then_its_next_link_has_a_new_id(
+    world: World,
+) {
+    let store = world.lock().await;
+    let first = LinkId::derive(&key(Side::Left, "l1"), 0);
+    list(&store, Side::Left, vec![seen(Side::Left, "l1", "Ada", 1)]).await;
+    list(&store, Side::Right, vec![seen(Side::Right, "r1", "Ada", 1)]).await;
+    store.commit("run-0", &[done(link_op(&first.0, "l1", "r1", &[]))], at(50)).await.unwrap();
+    delete(&store, Side::Left, "l1").await;
+    let (state, ends) = (LinkState::Live, ends(Some("l2"), Some("r1")));
+    let kind = OpKind::Relate { state, ends, tombstones: Vec::new(), keep_baseline: true };
+    store.commit("run-1", &[done(op(&first.0, kind))], at(130)).await.unwrap();
+
+    read(&store, Side::Left, vec![seen(Side::Left, "l1", "Ada", 9)]).await;
+
+    assert_eq!(subject(&store, of_record(Side::Left, "l1")).await.generation, 1);
 }
 
 async fn given_a_person_when_unlinking_then_both_records_are_tombstoned(world: World) {

@@ -44,6 +44,9 @@ async fn given_records_of_both_sides_when_asked_by_key_then_candidates_tell_thei
     let before = ask().await.unwrap();
     delete(&store, Side::Left, "l1").await;
     let after = ask().await.unwrap();
+    read(&store, Side::Left, vec![seen(Side::Left, "l1", "Ada", 9)]).await;
+    let back = ask().await.unwrap();
+    delete(&store, Side::Left, "l1").await;
     store.unlink("run", &link("k1"), at(200)).await.unwrap();
     let survivor = ask().await.unwrap();
 
@@ -53,6 +56,10 @@ async fn given_records_of_both_sides_when_asked_by_key_then_candidates_tell_thei
     assert_eq!(before[&ada], [l1, l2.clone(), r1.clone(), r2.clone()]);
     let gone = Candidate { counterpart_gone: true, ..r1.clone() };
     assert_eq!(after[&ada], [l2.clone(), gone.clone(), r2.clone()]);
+    assert_eq!(
+        back[&ada], before[&ada],
+        "the counterpart lives again, although its tombstone is there"
+    );
     let left_over = Candidate { survivor: true, link: None, ..gone };
     assert_eq!(survivor[&ada], [l2, left_over, r2]);
 }

@@ -115,7 +115,10 @@ async fn given_a_resolution_when_stored_then_its_subject_is_planned_with_it(worl
     list(&store, Side::Left, vec![seen(Side::Left, "l2", "Eve", 1)]).await;
     let rows = [
         row("x", Code::Conflict, Some("k1"), Some("l1")),
-        row("y", Code::Ambiguous, None, Some("l2")),
+        OpenRow {
+            records: Pair::new(Some(RecordId::new("l2")), Some(RecordId::new("r2"))),
+            ..row("y", Code::Ambiguous, None, Some("l2"))
+        },
     ];
     let subjects = [of_link("k1"), of_record(Side::Left, "l2")];
     settle(&store, &rows, &subjects, 10).await;
@@ -140,7 +143,7 @@ async fn given_a_resolution_when_stored_then_its_subject_is_planned_with_it(worl
         assert_eq!(decided.len(), 1, "the last decision counts");
         assert_eq!(decided[0].choice, choice);
     }
-    assert_eq!(store.resolutions().await.unwrap().len(), 2);
+    assert_eq!(store.resolutions().await.unwrap().len(), 2, "also where a row names two records");
 }
 
 async fn given_a_waiting_record_when_linked_then_its_question_closes(world: World) {

@@ -14,7 +14,6 @@ use crmsync_simulator::clock::Clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-#[path = "planner.rs"]
 mod planner;
 
 const OVERLAP_PERCENT: usize = 80;
@@ -125,6 +124,9 @@ impl Bench {
         let code = status.and_then(|status| status.code());
         assert!(matches!(code, Some(0 | 1)), "the run ended with {code:?}");
         let [(_, zoho), (_, pipedrive)] = self.sandbox.traffic();
+        if std::env::var_os("BENCH_ROUTES").is_some() {
+            println!("{:#?}\n{:#?}", zoho.by_route(), pipedrive.by_route());
+        }
         Measured {
             wall,
             server: zoho.busy() + pipedrive.busy(),
