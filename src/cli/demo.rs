@@ -182,7 +182,7 @@ impl Stage {
         };
         let emails = |address: &str| json!({ "emails": [{ "value": address, "primary": true, "label": "work" }] });
         let mut said = String::new();
-        let mut tell = |line: &str| said.push_str(&format!("  {line}\n"));
+        let mut tell = |line: &str| said.extend(["  ", line, "\n"]);
         self.clock.advance(TimeDelta::minutes(5));
         if let (Some(contact), Some(person)) =
             (contact("ada.petersen@alster.example"), person("ada.petersen@alster.example"))

@@ -1,6 +1,7 @@
 //! `status`: each route at a glance: how far behind it is, what waits, what the last day cost.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use crmsync_core::model::{EntityName, Pair, RouteName, Side};
@@ -150,14 +151,15 @@ fn show(status: &RouteStatus, config: &Config, output: &Output, now: DateTime<Ut
     }
     let open: Vec<_> = status.open.iter().map(|(kind, count)| counted(*count, kind)).collect();
     if !open.is_empty() {
-        text += &format!(
-            "waits for a person: {}; crmsync conflicts list, crmsync failures list\n",
+        let _ = writeln!(
+            text,
+            "waits for a person: {}; crmsync conflicts list, crmsync failures list",
             open.join(", ")
         );
     }
     let width = names.left.chars().count().max(names.right.chars().count());
     for side in Side::BOTH {
-        text += &format!("last 24 h, {:<width$}  {}\n", names[side], day(status, side));
+        let _ = writeln!(text, "last 24 h, {:<width$}  {}", names[side], day(status, side));
     }
     text
 }

@@ -238,6 +238,7 @@ fn write_changes(f: &mut fmt::Formatter<'_>, changes: &BTreeMap<FieldName, Chang
 ///
 /// `None` for a record without any text.
 pub fn label(fields: &BTreeMap<FieldName, Value>) -> Option<String> {
+    const NAMES: [&str; 6] = ["name", "full_name", "title", "subject", "code", "email"];
     let text = |name: &str| match fields.get(name)? {
         Value::Text(text) => Some(text.as_str()),
         Value::List(texts) => texts.first().map(String::as_str),
@@ -254,7 +255,6 @@ pub fn label(fields: &BTreeMap<FieldName, Value>) -> Option<String> {
     if !person.is_empty() {
         return Some(person.join(" "));
     }
-    const NAMES: [&str; 6] = ["name", "full_name", "title", "subject", "code", "email"];
     let named = NAMES.into_iter().find_map(text);
     named.or_else(|| fields.keys().find_map(|name| text(name.as_str()))).map(str::to_owned)
 }
