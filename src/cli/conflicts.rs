@@ -70,7 +70,13 @@ async fn load(
 }
 
 /// Lays out rows; with `online`, links and zones are asked for.
-async fn lay_out(context: &Context, config: &Config, rows: &[Row], online: bool) -> ConflictReport {
+async fn lay_out(
+    context: &Context,
+    config: &Config,
+    history: &History,
+    rows: &[Row],
+    online: bool,
+) -> Result<ConflictReport, Failure> {
     let mut conflicts = Vec::new();
     for (name, route) in &config.routes {
         let of_route: Vec<_> = rows.iter().filter(|(route, _)| route == name).collect();
@@ -82,9 +88,11 @@ async fn lay_out(context: &Context, config: &Config, rows: &[Row], online: bool)
         } else {
             sides::offline(route)
         };
-        conflicts.extend(of_route.iter().map(|(route, row)| Conflict::new(route, row, &facts)));
+        let labels = history.labels(name, of_route.iter().map(|(_, stored)| &stored.row)).await?;
+        conflicts
+            .extend(of_route.iter().map(|(route, row)| Conflict::new(route, row, &facts, &labels)));
     }
-    ConflictReport { generated_at: context.ambient.clock.now(), conflicts }
+    Ok(ConflictReport { generated_at: context.ambient.clock.now(), conflicts })
 }
 
 fn exit_of(report: &ConflictReport) -> Exit {
@@ -100,7 +108,7 @@ pub(super) async fn list(
     let config = context.config()?;
     let history = History::open(context, &config).await?;
     let rows = load(&history, &config, args.target.as_ref(), topic, args.all).await?;
-    let report = lay_out(context, &config, &rows, false).await;
+    let report = lay_out(context, &config, &history, &rows, false).await?;
     context.output.result(&report, || report::table::list(&report, &context.output))?;
     Ok(exit_of(&report))
 }
@@ -111,7 +119,7 @@ async fn show(context: &Context, args: &args::OneRow) -> Result<Exit, Failure> {
     let mut rows = load(&history, &config, None, Topic::Conflicts, true).await?;
     rows.extend(load(&history, &config, None, Topic::Failures, true).await?);
     let row = find(&rows, &args.id)?.clone();
-    let report = lay_out(context, &config, &[row], true).await;
+    let report = lay_out(context, &config, &history, &[row], true).await?;
     context.output.result(&report.conflicts, || {
         report.conflicts.iter().map(report::table::detail).collect()
     })?;
@@ -140,7 +148,7 @@ pub(super) async fn export(
     let config = context.config()?;
     let history = History::open(context, &config).await?;
     let rows = load(&history, &config, args.target.as_ref(), topic, args.all).await?;
-    let report = lay_out(context, &config, &rows, true).await;
+    let report = lay_out(context, &config, &history, &rows, true).await?;
     let text = match format(context, args)? {
         Format::Csv => report::csv::write(&report),
         Format::Html => report::html::write(&report)

@@ -1,12 +1,11 @@
 //! `demo`: two companies that know many of the same people, synced, edited on both sides, synced again.
 
-use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use crmsync_core::model::{Pair, Plan, RouteName, Side};
+use crmsync_core::model::{Pair, Plan, RouteName};
 use crmsync_simulator::clock::Clock as ServerClock;
 use serde_json::json;
 use tempfile::TempDir;
@@ -17,7 +16,7 @@ use super::exit::{Exit, Failure};
 use super::plan_view::{self, Detail, View};
 use super::progress::Progress;
 use super::render::{counted, note};
-use super::{init, progress};
+use super::{init, progress, run_view};
 use crate::clock::{Ambient, Clock};
 use crate::config::{Config, Environment};
 use crate::sandbox::companies::seed_demo;
@@ -56,7 +55,7 @@ pub(super) async fn demo(context: &Context, once: bool) -> Result<Exit, Failure>
     let aim = "The demo approves that plan. Look at the numbers: they are those of the plan.";
     step(context, 2, "The first sync", aim)?;
     let (first, _) = stage.sync(progress).await?;
-    say(context, &stage.summary(&first))?;
+    say(context, &run_view::show(&first, &stage.names))?;
 
     let aim = "What people do all day. Each edit is there for one rule of the merge.";
     step(context, 3, "People edit on both sides", aim)?;
@@ -67,12 +66,12 @@ pub(super) async fn demo(context: &Context, once: bool) -> Result<Exit, Failure>
     step(context, 4, "The second sync, with its conflict report", aim)?;
     let (second, labels) = stage.sync(progress).await?;
     say(context, &stage.view(context, &second.plan, &labels, Detail::First))?;
-    say(context, &format!("\n{}", stage.summary(&second)))?;
+    say(context, &format!("\n{}", run_view::show(&second, &stage.names)))?;
 
     let aim = "Nobody edited anything. Look at the zeros: what is decided stays decided, what waits waits.";
     step(context, 5, "The third sync", aim)?;
     let (third, _) = stage.sync(progress).await?;
-    say(context, &stage.summary(&third))?;
+    say(context, &run_view::show(&third, &stage.names))?;
     let quiet = third.tally.written() == 0;
     let verdict = if quiet { "Quiet: nothing was written." } else { "Unexpected writes." };
     say(context, &format!("{verdict}\n"))?;
@@ -166,32 +165,6 @@ impl Stage {
             counted(pipedrive.count("persons") as u64, "person"),
             counted(pipedrive.count("deals") as u64, "deal"),
         )
-    }
-
-    /// What a run did and what it cost.
-    fn summary(&self, report: &RunReport) -> String {
-        let tally = &report.tally;
-        let mut text = String::new();
-        for side in Side::BOTH {
-            let cost = report.cost[side];
-            let unit = if side == Side::Left { "credits" } else { "tokens" };
-            let _ = writeln!(
-                text,
-                "{:<10} created {}, updated {}, deleted {}  at {} ({} {unit})",
-                self.names[side],
-                tally.created[side],
-                tally.updated[side],
-                tally.deleted[side],
-                counted(cost.calls, "call"),
-                cost.units,
-            );
-        }
-        let waiting = match report.open_rows {
-            0 => "nothing waits for a person".to_owned(),
-            rows => format!("{} for a person", counted(rows, "question")),
-        };
-        let _ = writeln!(text, "{:<10} {} linked; {waiting}", "both", tally.linked);
-        text
     }
 
     /// Edits a reader can follow: one field each, one on both sides, one at the same moment, one deletion.

@@ -1,18 +1,22 @@
 //! What the store tells a person, and what a person tells the store.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use crmsync_core::model::row::Resolution;
 use crmsync_core::model::state::Subject;
-use crmsync_core::model::{EntityName, LinkId, RecordId, RecordKey, RouteName, Side};
+use crmsync_core::model::{EntityName, LinkId, OpenRow, RecordId, RecordKey, RouteName, Side};
 
 use super::context::Context;
 use super::exit::Failure;
 use super::operations;
 use crate::clock::Ambient;
 use crate::config::Config;
+use crate::service::{Labels, Words};
 use crate::store::{
-    Effect, Quarantine, RouteMeta, RouteStore, RowFilter, RunRecord, Store, StoreError, StoredRow,
+    Effect, EntityCounts, Quarantine, RouteMeta, RouteStore, RowFilter, RunRecord, Store,
+    StoreError, StoredRow,
 };
 
 /// How long a decision may hold a route: it writes a few rows.
@@ -140,6 +144,34 @@ impl History {
             }
         }
         Ok(None)
+    }
+
+    /// What the store holds of each entity of a route.
+    pub(super) async fn counts(
+        &self,
+        route: &RouteName,
+    ) -> Result<BTreeMap<EntityName, EntityCounts>, StoreError> {
+        self.store.route(route).counts().await
+    }
+
+    /// Up to when a side of an entity was read.
+    pub(super) async fn watermark(
+        &self,
+        route: &RouteName,
+        entity: &EntityName,
+        side: Side,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        Ok(self.store.route(route).cursor(entity, side).await?.watermark)
+    }
+
+    /// What the records and values of rows are called, as far as the last run told.
+    pub(super) async fn labels(
+        &self,
+        route: &RouteName,
+        rows: impl IntoIterator<Item = &OpenRow>,
+    ) -> Result<Labels, StoreError> {
+        let words = Words::load(&self.store, route).await?;
+        Labels::of_rows(&words, &self.store.route(route), rows).await
     }
 
     pub(super) async fn meta(&self, route: &RouteName) -> Result<RouteMeta, StoreError> {

@@ -1,5 +1,6 @@
 //! `mapping`: draft, check, format mapping files, and their JSON Schema.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -94,10 +95,15 @@ async fn check(context: &Context, args: &args::MappingCheck) -> Result<Exit, Fai
     }
     for diagnostic in &found {
         match diagnostic.severity {
-            Severity::Error => errors += 1,
+            Severity::Error => {
+                errors += 1;
+                draw(context, diagnostic);
+            }
             Severity::Warning => warnings += 1,
         }
-        draw(context, diagnostic);
+    }
+    if !context.output.quiet {
+        list_warnings(context, &found);
     }
     let json = serde_json::json!({
         "files": files,
@@ -110,6 +116,23 @@ async fn check(context: &Context, args: &args::MappingCheck) -> Result<Exit, Fai
         format!("{checked}: {}, {}\n", counted(errors, "error"), counted(warnings, "warning"))
     })?;
     Ok(if errors == 0 { Exit::Clean } else { Exit::Config })
+}
+
+/// Lists warnings on stderr by what they mean, a line each: most mappings have many of few kinds.
+fn list_warnings(context: &Context, found: &[Diagnostic]) {
+    let mut kinds: BTreeMap<&str, Vec<&Diagnostic>> = BTreeMap::new();
+    for warning in found.iter().filter(|it| it.severity == Severity::Warning) {
+        kinds.entry(warning.help.as_deref().unwrap_or_default()).or_default().push(warning);
+    }
+    for (help, warnings) in kinds {
+        let help = if help.is_empty() { "worth knowing" } else { help };
+        note(&format!("warning: {help}"));
+        for it in warnings {
+            let path = Path::new(&it.path);
+            let path = path.strip_prefix(&context.folder).unwrap_or(path).display();
+            note(&format!("  {path}:{}:{}  {}", it.line, it.column, it.message));
+        }
+    }
 }
 
 /// Draws a finding about a mapping file on stderr, with a caret under the place.
@@ -211,6 +234,7 @@ pub(super) fn read(folder: &Path) -> Result<Vec<(String, String, MappingFile)>, 
 pub(super) fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::config(format!("cannot read the mapping folder {}: {error}", folder.display()))
+            .help("`mappings` of the route names it; crmsync init writes the shipped ones")
     };
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {

@@ -26,6 +26,7 @@ pub mod progress;
 pub mod render;
 pub mod report;
 mod rows_view;
+mod run_view;
 mod runs;
 mod sandbox;
 mod sides;

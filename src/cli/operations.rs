@@ -141,6 +141,12 @@ pub(super) async fn connector(
     config: &Config,
     name: &str,
 ) -> Result<Arc<dyn Connector>, Failure> {
+    if !config.connections.contains_key(name) {
+        let known: Vec<_> = config.connections.keys().map(String::as_str).collect();
+        let nearest = mapping::diagnostic::did_you_mean(name, known.iter().copied());
+        return Err(Failure::config(format!("no connection is called `{name}`"))
+            .help(nearest.unwrap_or_else(|| format!("connections: {}", known.join(", ")))));
+    }
     let store = store(config).await?;
     Ok(connect::connector(config, name, &store, &context.ambient).await?)
 }
@@ -264,9 +270,13 @@ pub(super) async fn sandbox(context: &Context, args: &args::Sandbox) -> Result<E
     }
     let folder = Path::new("mappings/zoho-pipedrive");
     context.output.raw(&sandbox.config("sqlite://sandbox.db", folder))?;
-    note(
-        "both simulators are serving; the text above is a crmsync.toml for them. Ctrl-C ends them.",
-    );
+    note(&format!(
+        "zoho at {}, pipedrive at {}: serving until Ctrl-C\n\
+         stdout holds a crmsync.toml for them: crmsync sandbox > crmsync.toml, and in another terminal crmsync plan\n\
+         records live as long as the simulators: remove sandbox.db when you start them again",
+        sandbox.zoho_url(),
+        sandbox.pipedrive_url(),
+    ));
     context.cancel.cancelled().await;
     Ok(Exit::Clean)
 }

@@ -6,7 +6,8 @@ use std::io::{self, IsTerminal as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use crmsync_core::model::{Pair, Plan, RouteName};
+use crmsync_core::mapping::diagnostic::did_you_mean;
+use crmsync_core::model::{EntityName, Pair, Plan, RouteName};
 
 use super::args;
 use super::context::Context;
@@ -14,7 +15,8 @@ use super::exit::{Exit, Failure};
 use super::operations::{self, Ask, Mode, PlanOutcome, RunOptions, RunReport};
 use super::plan_view::{self, Detail, View};
 use super::progress::progress;
-use super::render::{counted, note};
+use super::render::note;
+use super::{run_view, sides};
 use crate::config::Config;
 
 pub(super) async fn plan(context: &Context, args: &args::Plan) -> Result<Exit, Failure> {
@@ -38,9 +40,13 @@ pub(super) async fn plan(context: &Context, args: &args::Plan) -> Result<Exit, F
     if let (Some(path), Some(outcome)) = (&args.output, outcomes.first()) {
         save(path, &outcome.plan)?;
     }
+    let saved = args.output.as_deref();
     let detail = if args.all { Detail::All } else { Detail::First };
     context.output.result(&outcomes, || {
-        outcomes.iter().map(|outcome| show_outcome(context, &config, outcome, detail)).collect()
+        outcomes
+            .iter()
+            .map(|outcome| show_outcome(context, &config, outcome, detail, saved))
+            .collect()
     })?;
     Ok(exit)
 }
@@ -50,15 +56,22 @@ fn show_outcome(
     config: &Config,
     outcome: &PlanOutcome,
     detail: Detail,
+    saved: Option<&Path>,
 ) -> String {
     let plan = &outcome.plan;
     let names = names(config, &plan.route);
     let view = View { names: &names, labels: &outcome.labels, detail, output: &context.output };
-    let next = if plan.guards.iter().all(|trip| trip.withheld.is_empty()) {
-        format!("plan {}\n", plan.hash)
-    } else {
-        let (route, hash) = (&plan.route, &plan.hash);
-        format!("plan {hash}; to approve it: crmsync sync {route} --approve {hash}\n")
+    let (route, hash) = (&plan.route, &plan.hash);
+    let waits = plan.guards.iter().any(|trip| !trip.withheld.is_empty());
+    let next = match (saved.map(Path::display), waits) {
+        (Some(file), true) => format!(
+            "plan {hash}, saved; to approve exactly it: crmsync apply {file} --approve {hash}\n"
+        ),
+        (Some(file), false) => format!("plan {hash}, saved; crmsync apply {file} carries it out\n"),
+        (None, true) => {
+            format!("plan {hash}; to approve it: crmsync sync {route} --approve {hash}\n")
+        }
+        (None, false) => format!("plan {hash}; crmsync sync {route} carries it out\n"),
     };
     let cost = plan_view::cost("writing it will cost", &outcome.forecast, &names);
     format!("{}\n{cost}{next}", plan_view::show(plan, &view))
@@ -97,13 +110,19 @@ pub(super) async fn apply(context: &Context, args: &args::Apply) -> Result<Exit,
     }
     let options = RunOptions {
         approve,
-        only: Some(plan),
+        only: Some(plan.clone()),
         cancel: context.cancel.clone(),
         ..RunOptions::default()
     };
     let progress = progress(&context.output);
     let report = operations::sync(context, &config, &route, &options, progress.as_ref()).await?;
     drop(progress);
+    if report.plan.hash != plan.hash {
+        note(&format!(
+            "records changed since {} was saved: steps that no longer fit were left out; plan again for the rest",
+            args.plan.display()
+        ));
+    }
     report_runs(context, &config, &[report])
 }
 
@@ -170,42 +189,11 @@ fn ask(context: &Context, names: Pair<String>) -> Option<Ask> {
 }
 
 fn report_runs(context: &Context, config: &Config, reports: &[RunReport]) -> Result<Exit, Failure> {
-    context
-        .output
-        .result(&reports, || reports.iter().map(|report| show_report(config, report)).collect())?;
+    context.output.result(&reports, || {
+        let show = |report: &RunReport| run_view::show(report, &names(config, &report.run.route));
+        reports.iter().map(show).collect()
+    })?;
     Ok(reports.iter().map(|report| report.exit).max().unwrap_or(Exit::Clean))
-}
-
-/// What a run did, in a few lines.
-fn show_report(config: &Config, report: &RunReport) -> String {
-    let names = names(config, &report.run.route);
-    let counts: Vec<_> = report
-        .run
-        .counts
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(name, count)| format!("  {name:<22}{count}\n"))
-        .collect();
-    let done = if counts.is_empty() { "  nothing to do\n".to_owned() } else { counts.concat() };
-    let waiting = match report.open_rows {
-        0 => String::new(),
-        rows => format!("{} waiting: crmsync conflicts list\n", counted(rows, "row")),
-    };
-    let guarded = if report.exit == Exit::Guard {
-        let (route, hash) = (&report.run.route, &report.plan.hash);
-        format!(
-            "held back until a person approves: crmsync plan {route}, then crmsync sync {route} --approve {hash}\n"
-        )
-    } else {
-        String::new()
-    };
-    let error = report.run.error.as_ref().map(|error| format!("{error}\n")).unwrap_or_default();
-    format!(
-        "route {}, run {}\n{done}{}{waiting}{guarded}{error}",
-        report.run.route,
-        report.run.id,
-        plan_view::cost("cost", &report.cost, &names)
-    )
 }
 
 /// Names of a route's connections.
@@ -217,7 +205,7 @@ pub(super) fn names(config: &Config, route: &RouteName) -> Pair<String> {
 fn options(
     context: &Context,
     scope: &args::Scope,
-    entities: Vec<crmsync_core::model::EntityName>,
+    entities: Vec<EntityName>,
     approve: Option<String>,
 ) -> RunOptions {
     let mode = match (scope.full, scope.resync) {
@@ -240,7 +228,7 @@ fn options(
 pub(super) fn choose(
     config: &Config,
     targets: &[args::Target],
-) -> Result<BTreeMap<RouteName, Vec<crmsync_core::model::EntityName>>, Failure> {
+) -> Result<BTreeMap<RouteName, Vec<EntityName>>, Failure> {
     if config.routes.is_empty() {
         let message = format!("{} has no [routes.…] table", config.file.display());
         return Err(
@@ -253,6 +241,9 @@ pub(super) fn choose(
     let mut chosen: BTreeMap<RouteName, Vec<_>> = BTreeMap::new();
     for target in targets {
         known(config, &target.route)?;
+        if let Some(entity) = &target.entity {
+            known_entity(config, &target.route, entity)?;
+        }
         chosen.entry(target.route.clone()).or_default().extend(target.entity.clone());
     }
     // `crm crm/contact` asks for all of it.
@@ -270,4 +261,21 @@ pub(super) fn known(config: &Config, route: &RouteName) -> Result<(), Failure> {
     let names: Vec<_> = config.routes.keys().map(RouteName::as_str).collect();
     Err(Failure::config(format!("no route is called `{route}`"))
         .help(format!("routes: {}", names.join(", "))))
+}
+
+/// Refuses an entity that no mapping file of the route names. Files that do not parse are left to `mapping check`.
+pub(super) fn known_entity(
+    config: &Config,
+    route: &RouteName,
+    entity: &EntityName,
+) -> Result<(), Failure> {
+    let Some(found) = config.routes.get(route) else { return Ok(()) };
+    let entities = sides::modules(&found.mappings);
+    if entities.is_empty() || entities.contains_key(entity) {
+        return Ok(());
+    }
+    let names: Vec<_> = entities.keys().map(EntityName::as_str).collect();
+    let nearest = did_you_mean(entity.as_str(), names.iter().copied());
+    Err(Failure::config(format!("route {route} has no entity `{entity}`"))
+        .help(nearest.unwrap_or_else(|| format!("entities: {}", names.join(", ")))))
 }

@@ -174,7 +174,7 @@ impl View<'_> {
             if !ops.is_empty() {
                 let _ = writeln!(text, "\n{heading}:");
             }
-            ops.iter().for_each(|op| text.push_str(&self.change(op)));
+            text.extend(ops.iter().map(|op| self.change(op)));
         }
         if shown < all {
             let _ = writeln!(text, "  … and {} more{}", all - shown, self.detail.hint());
@@ -263,10 +263,10 @@ fn uncapped(trips: &[&GuardTrip]) -> String {
 
 /// Why an op is there, unless its sign says so.
 fn reason(code: Code) -> String {
-    match code {
-        Code::Create | Code::WriteLeft | Code::WriteRight => String::new(),
-        other => format!("  [{}]", sentence(other)),
+    if matches!(code, Code::Create | Code::WriteLeft | Code::WriteRight) {
+        return String::new();
     }
+    format!("  [{}]", sentence(code))
 }
 
 /// Puts short texts on as few lines as fit, divided by dots.
@@ -282,7 +282,7 @@ fn wrapped(parts: impl Iterator<Item = String>, width: usize) -> String {
             Some(_) | None => lines.push(format!("{INDENT}{part}")),
         }
     }
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    if lines.is_empty() { String::new() } else { lines.join("\n") + "\n" }
 }
 
 /// A value short enough for a line.

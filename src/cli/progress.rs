@@ -1,9 +1,10 @@
 //! Progress on stderr: bars on a terminal, plain lines elsewhere.
 
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::sync::{Mutex, PoisonError};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::render::{Output, note};
 use crate::service::Silent;
@@ -27,16 +28,17 @@ struct Bars {
 
 impl Progress for Bars {
     fn phase(&self, name: &str, total: Option<u64>) {
+        let mut current = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        // The old bar leaves its line before the new one is drawn there.
+        current.finish_and_clear();
         let bar = match total {
             Some(total) => ProgressBar::new(total)
-                .with_style(style("{msg:20} {bar:30} {pos}/{len}  {per_sec}  {eta} left")),
+                .with_style(style("{msg:20} {bar:30} {pos}/{len}  {rate}  {eta} left")),
             None => {
-                ProgressBar::new_spinner().with_style(style("{msg:20} {spinner} {pos}  {per_sec}"))
+                ProgressBar::new_spinner().with_style(style("{msg:20} {spinner} {pos}  {rate}"))
             }
         };
         bar.set_message(name.to_owned());
-        let mut current = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
-        current.finish_and_clear();
         *current = bar;
     }
 
@@ -56,7 +58,12 @@ impl Drop for Bars {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    let plain = ProgressStyle::with_template(template);
+    let rate = |state: &ProgressState, out: &mut dyn fmt::Write| {
+        // A line that cannot be written is shown without its rate.
+        let _ = write!(out, "{:.0}/s", state.per_sec());
+    };
+    plain.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key("rate", rate)
 }
 
 struct Lines {

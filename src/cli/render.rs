@@ -60,15 +60,13 @@ impl Output {
         write_out(text)
     }
 
-    /// Lays out rows under a header: ruled on a terminal, plain columns elsewhere.
+    /// Lays out rows in columns under a header; on a terminal long cells are wrapped to its width.
     pub fn table(&self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
         let mut table = Table::new();
+        table.load_style(presets::NOTHING);
         if self.terminal {
-            table.load_style(presets::UTF8_HORIZONTAL_ONLY);
             table.set_content_arrangement(ContentArrangement::Dynamic);
             table.set_width(u16::try_from(self.width).unwrap_or(u16::MAX));
-        } else {
-            table.load_style(presets::NOTHING);
         }
         table.set_header(header.to_vec());
         for row in rows {

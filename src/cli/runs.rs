@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crmsync_core::model::{RouteName, Side};
+use crmsync_core::model::{Pair, RouteName, Side};
 use serde::Serialize;
 
 use super::args;
@@ -13,7 +13,8 @@ use super::operations::{self, RunOptions, RunReport};
 use super::plan;
 use super::plan_view::one_line;
 use super::progress::progress;
-use super::render::{counted, joined};
+use super::render::counted;
+use super::run_view;
 use crate::store::{Effect, RunRecord};
 
 pub(super) async fn run(context: &Context, args: &args::Runs) -> Result<Exit, Failure> {
@@ -45,12 +46,14 @@ async fn list(context: &Context, args: &args::RunsList) -> Result<Exit, Failure>
     runs.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
     context.output.result(&runs, || {
         let header = ["run", "route", "mode", "started (UTC)", "took", "exit", "wrote"];
-        context.output.table(&header, runs.iter().map(row))
+        context
+            .output
+            .table(&header, runs.iter().map(|run| row(run, &plan::names(&config, &run.route))))
     })?;
     Ok(Exit::Clean)
 }
 
-fn row(run: &RunRecord) -> Vec<String> {
+fn row(run: &RunRecord, names: &Pair<String>) -> Vec<String> {
     vec![
         run.id.clone(),
         run.route.to_string(),
@@ -58,7 +61,7 @@ fn row(run: &RunRecord) -> Vec<String> {
         run.started_at.format("%Y-%m-%d %H:%M:%S").to_string(),
         took(run),
         run.exit.map_or_else(|| format!("({})", run.phase), |exit| exit.to_string()),
-        wrote(run),
+        wrote(run, names),
     ]
 }
 
@@ -68,12 +71,13 @@ pub(super) fn took(run: &RunRecord) -> String {
 }
 
 /// `+3 ~2 -1` by side, from the run's counts.
-fn wrote(run: &RunRecord) -> String {
+fn wrote(run: &RunRecord, names: &Pair<String>) -> String {
     let count =
         |side: Side, what: &str| run.counts.get(&format!("{side}.{what}")).copied().unwrap_or(0);
     let side = |side: Side| {
         format!(
-            "{side} +{} ~{} -{}",
+            "{} +{} ~{} -{}",
+            names[side],
             count(side, "created"),
             count(side, "updated"),
             count(side, "deleted")
@@ -94,11 +98,12 @@ async fn show(context: &Context, id: &str) -> Result<Exit, Failure> {
     let run = history.run(id).await?;
     let effects = history.effects(&run.route, &run.id).await?;
     let shown = Shown { run: &run, effects: &effects };
-    context.output.result(&shown, || show_run(&run, &effects))?;
+    let names = plan::names(&config, &run.route);
+    context.output.result(&shown, || show_run(&run, &effects, &names))?;
     Ok(Exit::Clean)
 }
 
-fn show_run(run: &RunRecord, effects: &[Effect]) -> String {
+fn show_run(run: &RunRecord, effects: &[Effect], names: &Pair<String>) -> String {
     let exit =
         run.exit.map_or_else(|| format!("not finished, {}", run.phase), |exit| exit.to_string());
     let head = format!(
@@ -111,15 +116,14 @@ fn show_run(run: &RunRecord, effects: &[Effect]) -> String {
     );
     let plan = run.plan_hash.as_ref().map(|hash| format!("plan     {hash}\n")).unwrap_or_default();
     let error = run.error.as_ref().map(|error| format!("error    {error}\n")).unwrap_or_default();
-    let counted = run.counts.iter().filter(|(_, count)| **count > 0);
-    let counts = joined(counted.map(|(name, count)| format!("  {name:<22}{count}\n")));
-    let effects: String = effects.iter().map(show_effect).collect();
+    let counts = run_view::counts(run, names);
+    let effects: String = effects.iter().map(|effect| show_effect(effect, names)).collect();
     format!("{head}{plan}{error}{counts}{effects}")
 }
 
 /// What one write changed.
-pub(super) fn show_effect(effect: &Effect) -> String {
-    let side = effect.op.writes().map(|side| format!(" {side}")).unwrap_or_default();
+fn show_effect(effect: &Effect, names: &Pair<String>) -> String {
+    let side = effect.op.writes().map(|side| format!(" in {}", names[side])).unwrap_or_default();
     let record = effect.record.as_ref().map(|id| format!(" #{id}")).unwrap_or_default();
     let head = format!("\n{} {}{side}{record}\n", effect.op.code, effect.op.entity);
     let changed: BTreeMap<_, _> = effect.after.iter().collect();

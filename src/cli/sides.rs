@@ -47,7 +47,7 @@ pub(super) async fn online(context: &Context, config: &Config, route: &Route) ->
 }
 
 /// Modules of each entity, as the mapping files name them; files that do not parse are left to `mapping check`.
-fn modules(folder: &Path) -> BTreeMap<EntityName, Pair<ModuleName>> {
+pub(super) fn modules(folder: &Path) -> BTreeMap<EntityName, Pair<ModuleName>> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let files = entries.filter(|entry| entry.path().extension().is_some_and(|it| it == "toml"));
     let parsed = files.filter_map(|entry| {

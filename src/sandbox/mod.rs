@@ -96,7 +96,8 @@ impl Sandbox {
         let client = zoho::Client::default();
         let refresh = self.zoho.refresh_token("ZohoCRM.modules.ALL,ZohoCRM.settings.ALL,ZohoCRM.users.ALL,ZohoCRM.org.ALL,ZohoCRM.coql.READ");
         format!(
-            "[store]\nurl = \"{store_url}\"\n\n\
+            "# Two simulated CRMs on this machine, as long as they are served.\n\
+             [store]\nurl = \"{store_url}\"\nkey = {{ env = \"CRMSYNC_KEY\" }}\n\n\
              [connections.zoho]\ntype = \"zoho\"\nclient_id = \"{id}\"\nclient_secret = \"{secret}\"\n\
              refresh_token = \"{refresh}\"\naccounts_url = \"{zoho}\"\napi_url = \"{zoho}\"\n\n\
              [connections.pipedrive]\ntype = \"pipedrive\"\ncompany = \"acme\"\napi_token = \"{token}\"\napi_url = \"{pipedrive}\"\n\n\

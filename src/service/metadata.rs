@@ -49,7 +49,7 @@ pub fn read_folder(folder: &Path) -> Result<Vec<Source>, ServiceError> {
 fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, ServiceError> {
     let unreadable = |error: std::io::Error| {
         ServiceError::Config(format!(
-            "cannot read the mapping folder {}: {error}",
+            "cannot read the mapping folder {}: {error}; crmsync init writes the shipped mappings",
             folder.display()
         ))
     };

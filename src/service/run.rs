@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use crmsync_core::model::plan::GuardTrip;
 use crmsync_core::model::state::{GuardLimits, SubjectKey};
 use crmsync_core::model::{
-    Entity, EntityName, FieldName, OpenRow, Pair, Plan, RecordId, RecordKey, RouteName, Side,
+    Code, Entity, EntityName, FieldName, OpenRow, Pair, Plan, RecordId, RecordKey, RouteName, Side,
 };
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -475,11 +476,11 @@ async fn finish_meta(
         meta.last_full = Some(run.now());
     }
     for entity in run.entities() {
-        let withheld = plan
-            .guards
-            .iter()
-            .any(|guard| guard.entity == entity.name && !guard.withheld.is_empty());
-        if !withheld || approved {
+        let is_held = |guard: &&GuardTrip| !guard.withheld.is_empty();
+        let mut held = plan.guards.iter().filter(is_held);
+        // A route's first plan is approved as a whole: an entity without ops does not go ahead of the others.
+        let waits = held.any(|guard| guard.entity == entity.name || guard.code == Code::FirstSync);
+        if !waits || approved {
             meta.scope.insert(entity.name.clone(), scope.fingerprints[&entity.name].clone());
             if !meta.approved.contains(&entity.name) {
                 meta.approved.push(entity.name.clone());

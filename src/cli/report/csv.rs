@@ -14,13 +14,14 @@ use rust_decimal::Decimal;
 use super::{Conflict, ConflictReport, evidence_name, kind_name, policy_name, shown};
 
 /// Columns, in order. The first four are what reading looks at.
-const COLUMNS: [&str; 28] = [
+const COLUMNS: [&str; 29] = [
     "row_id",
     "fingerprint",
     "choice",
     "value",
     "route",
     "entity",
+    "record",
     "field",
     "status",
     "kind",
@@ -70,6 +71,7 @@ fn cells(conflict: &Conflict) -> Vec<String> {
         String::new(),
         conflict.route.to_string(),
         conflict.entity.to_string(),
+        conflict.name().unwrap_or_default().to_owned(),
         conflict.field.as_ref().map(ToString::to_string).unwrap_or_default(),
         conflict.status.as_str().to_owned(),
         kind_name(conflict.kind).to_owned(),

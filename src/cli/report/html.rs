@@ -1,9 +1,10 @@
 //! The conflict report as one HTML file that needs nothing else: readable on a phone, printable, all values escaped.
 
 use askama::Template;
-use crmsync_core::model::{Side, Value};
+use crmsync_core::model::Side;
 
-use super::{Conflict, ConflictReport, Moment, evidence_name, kind_name, policy_name, shown};
+use super::{Conflict, ConflictReport, Moment, evidence_name, kind_name, policy_name};
+use crate::cli::rows_view::plain_name;
 
 #[derive(Template)]
 #[template(path = "conflicts.html")]
@@ -28,6 +29,8 @@ struct Card<'a> {
 
 struct SideCard {
     name: String,
+    /// What people call the record there.
+    name_there: String,
     value: Vec<Piece>,
     id: String,
     url: Option<String>,
@@ -57,9 +60,9 @@ pub fn write(report: &ConflictReport) -> Result<String, askama::Error> {
 }
 
 fn card(row: &Conflict) -> Card<'_> {
-    let base = row.base.as_ref().map(|base| {
+    let base = row.shown_base.as_ref().map(|base| {
         if base.left == base.right {
-            base.left.to_string()
+            base.left.clone()
         } else {
             format!("{} | {}", base.left, base.right)
         }
@@ -68,7 +71,10 @@ fn card(row: &Conflict) -> Card<'_> {
         row,
         status: row.status.as_str(),
         kind: kind_name(row.kind),
-        field: row.field.as_ref().map_or_else(|| "whole record".to_owned(), ToString::to_string),
+        field: row
+            .field
+            .as_ref()
+            .map_or_else(|| "whole record".to_owned(), |it| plain_name(it).to_owned()),
         base: base.unwrap_or_default(),
         sides: Side::BOTH.map(|side| side_card(row, side)),
         rule: row.rule.map(policy_name).unwrap_or_default(),
@@ -78,15 +84,13 @@ fn card(row: &Conflict) -> Card<'_> {
 }
 
 fn side_card(row: &Conflict, side: Side) -> SideCard {
-    let (own, other) = match side {
-        Side::Left => (row.left.as_ref(), row.right.as_ref()),
-        Side::Right => (row.right.as_ref(), row.left.as_ref()),
-    };
+    let (own, other) = (row.shown[side].as_deref(), row.shown[side.other()].as_deref());
     let record = row.records[side].as_ref();
     let moment = row.modified_at[side].as_ref();
     SideCard {
         name: row.sides[side].clone(),
         value: pieces(own, other),
+        name_there: record.and_then(|record| record.name.clone()).unwrap_or_default(),
         id: record.map(|record| record.id.to_string()).unwrap_or_default(),
         url: record.and_then(|record| record.url.clone()),
         utc: moment
@@ -98,9 +102,9 @@ fn side_card(row: &Conflict, side: Side) -> SideCard {
 }
 
 /// Cuts `own` into what it shares with `other` at its start and end, and what differs between them.
-fn pieces(own: Option<&Value>, other: Option<&Value>) -> Vec<Piece> {
-    let own: Vec<char> = shown(own).chars().collect();
-    let other: Vec<char> = shown(other).chars().collect();
+fn pieces(own: Option<&str>, other: Option<&str>) -> Vec<Piece> {
+    let own: Vec<char> = own.unwrap_or_default().chars().collect();
+    let other: Vec<char> = other.unwrap_or_default().chars().collect();
     let shared = own.iter().zip(&other).take_while(|(a, b)| a == b).count();
     let most = own.len().min(other.len()) - shared;
     let ending =
@@ -139,9 +143,7 @@ mod tests {
             ("empty on the other", "abc", "", vec![("abc", true)]),
         ];
         for (case, own, other, expected) in cases {
-            let (own, other) = (Value::text(own), Value::text(other));
-
-            let cut = pieces(Some(&own), Some(&other));
+            let cut = pieces(Some(own), Some(other));
 
             let cut: Vec<_> =
                 cut.iter().map(|piece| (piece.text.as_str(), piece.differs)).collect();

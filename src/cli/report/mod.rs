@@ -11,6 +11,7 @@ use crmsync_core::model::{
 };
 use serde::{Serialize, Serializer};
 
+use crate::service::Labels;
 use crate::store::StoredRow;
 
 pub mod csv;
@@ -50,6 +51,9 @@ pub struct Conflict {
     pub left: Option<Value>,
     #[serde(serialize_with = "plain_value")]
     pub right: Option<Value>,
+    /// The values as people read them there: options by label, users and records by name.
+    pub shown: Pair<Option<String>>,
+    pub shown_base: Option<Pair<String>>,
     pub modified_at: Pair<Option<Moment>>,
     pub winner: Option<Side>,
     /// The rule that chose the winner, or that asks a person.
@@ -87,6 +91,8 @@ impl Status {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecordPlace {
     pub id: RecordId,
+    /// What people call it.
+    pub name: Option<String>,
     pub url: Option<String>,
 }
 
@@ -124,7 +130,7 @@ impl SideFacts {
 
     fn place(&self, entity: &EntityName, id: &RecordId) -> RecordPlace {
         let url = (self.module)(entity).and_then(|module| (self.url)(&module, id));
-        RecordPlace { id: id.clone(), url: url.filter(|url| url.starts_with("http")) }
+        RecordPlace { id: id.clone(), name: None, url: url.filter(|url| url.starts_with("http")) }
     }
 
     fn moment(&self, utc: DateTime<Utc>) -> Moment {
@@ -137,10 +143,28 @@ impl SideFacts {
 
 impl Conflict {
     /// Lays out one stored row.
-    pub fn new(route: &RouteName, stored: &StoredRow, sides: &Pair<SideFacts>) -> Self {
+    pub fn new(
+        route: &RouteName,
+        stored: &StoredRow,
+        sides: &Pair<SideFacts>,
+        labels: &Labels,
+    ) -> Self {
         let row = &stored.row;
-        let record =
-            |side: Side| row.records[side].as_ref().map(|id| sides[side].place(&row.entity, id));
+        let place = |side: Side, id: &RecordId| {
+            let name = labels.record(&row.entity, side, id).map(str::to_owned);
+            RecordPlace { name, ..sides[side].place(&row.entity, id) }
+        };
+        let record = |side: Side| row.records[side].as_ref().map(|id| place(side, id));
+        let read = |side: Side, value: &Value| {
+            row.field.as_ref().map(|field| labels.value(&row.entity, field, side, value))
+        };
+        let shown = Pair::new(
+            row.left.as_ref().and_then(|value| read(Side::Left, value)),
+            row.right.as_ref().and_then(|value| read(Side::Right, value)),
+        );
+        let shown_base = row.base.as_ref().and_then(|base| {
+            Some(Pair::new(read(Side::Left, &base.left)?, read(Side::Right, &base.right)?))
+        });
         let moment = |side: Side| row.modified_at[side].map(|at| sides[side].moment(at));
         // Candidates stand opposite the record in question.
         let opposite = if row.records.left.is_some() { Side::Right } else { Side::Left };
@@ -163,19 +187,25 @@ impl Conflict {
             base: row.base.clone(),
             left: row.left.clone(),
             right: row.right.clone(),
+            shown,
+            shown_base,
             modified_at: Pair::new(moment(Side::Left), moment(Side::Right)),
             winner: row.winner,
             rule: row.policy,
             evidence: row.evidence,
             run: stored.run.clone(),
-            candidates: row
-                .candidates
-                .iter()
-                .map(|id| sides[opposite].place(&row.entity, id))
-                .collect(),
+            candidates: row.candidates.iter().map(|id| place(opposite, id)).collect(),
             first_seen: stored.first_seen,
             closed_by: stored.closed_by.clone(),
         }
+    }
+}
+
+impl Conflict {
+    /// What people call the record, on whichever side it has a name.
+    pub fn name(&self) -> Option<&str> {
+        let mut places = Side::BOTH.into_iter().filter_map(|side| self.records[side].as_ref());
+        places.find_map(|place| place.name.as_deref())
     }
 }
 
@@ -196,7 +226,7 @@ pub const fn evidence_name(evidence: Evidence) -> &'static str {
     match evidence {
         Evidence::None => "none",
         Evidence::RecordTime => {
-            "record time: decided by the record's last change; this field itself may be older"
+            "record time: when each record last changed; this field itself may be older"
         }
         Evidence::FieldHistory => "field history",
     }

@@ -2,8 +2,10 @@
 
 use crmsync_core::model::{Pair, Side};
 
-use super::{Conflict, ConflictReport, Moment, evidence_name, kind_name, policy_name, shown};
+use super::{Conflict, ConflictReport, Moment, evidence_name, kind_name, policy_name};
+use crate::cli::plan_view::one_line_text;
 use crate::cli::render::{Output, counted, joined, printable};
+use crate::cli::rows_view::plain_name;
 
 /// Columns of a row's ID that tell it from the others.
 pub const SHORT_ID: usize = 10;
@@ -13,11 +15,18 @@ pub fn list(report: &ConflictReport, output: &Output) -> String {
     if report.conflicts.is_empty() {
         return "nothing is waiting\n".to_owned();
     }
-    let header = ["id", "entity", "field", "left", "right", "status", "why"];
+    let one = &report.conflicts[0].sides;
+    let sides = if report.conflicts.iter().all(|conflict| conflict.sides == *one) {
+        one.clone()
+    } else {
+        Pair::new("left".to_owned(), "right".to_owned())
+    };
+    let header = ["id", "entity", "record", "field", &sides.left, &sides.right, "status", "why"];
     let rows = report.conflicts.iter().map(|conflict| {
         vec![
             conflict.row_id.chars().take(SHORT_ID).collect(),
             format!("{}/{}", conflict.route, conflict.entity),
+            record(conflict),
             field(conflict),
             side_cell(conflict, Side::Left),
             side_cell(conflict, Side::Right),
@@ -36,14 +45,15 @@ pub fn detail(conflict: &Conflict) -> String {
     let mut lines = vec![
         ("row", conflict.row_id.clone()),
         ("entity", format!("{}/{}", conflict.route, conflict.entity)),
+        ("record", record(conflict)),
         ("field", field(conflict)),
         ("kind", format!("{} {}", kind_name(conflict.kind), conflict.code)),
         ("status", outcome(conflict)),
         ("message", conflict.message.clone()),
-        ("base", conflict.base.as_ref().map(base).unwrap_or_default()),
-        ("left", shown(conflict.left.as_ref())),
+        ("before", conflict.shown_base.as_ref().map(base).unwrap_or_default()),
+        (&conflict.sides.left, conflict.shown.left.clone().unwrap_or_default()),
         ("", place(conflict, Side::Left)),
-        ("right", shown(conflict.right.as_ref())),
+        (&conflict.sides.right, conflict.shown.right.clone().unwrap_or_default()),
         ("", place(conflict, Side::Right)),
         ("rule", conflict.rule.map(policy_name).map(text).unwrap_or_default()),
         ("evidence", conflict.evidence.map(evidence_name).map(text).unwrap_or_default()),
@@ -52,32 +62,35 @@ pub fn detail(conflict: &Conflict) -> String {
     ];
     for candidate in &conflict.candidates {
         let url = candidate.url.as_deref().unwrap_or_default();
-        lines.push(("candidate", format!("{} {url}", candidate.id)));
+        let name = candidate.name.as_deref().unwrap_or_default();
+        lines.push(("candidate", format!("#{} {name} {url}", candidate.id)));
     }
     let shown = lines.iter().filter(|(_, text)| !text.trim().is_empty());
     joined(shown.map(|(name, text)| format!("{name:<11}{}\n", printable(text.trim_end()))))
 }
 
 fn field(conflict: &Conflict) -> String {
-    conflict.field.as_ref().map_or_else(|| "(record)".to_owned(), ToString::to_string)
+    conflict.field.as_ref().map_or_else(|| "(record)".to_owned(), |it| plain_name(it).to_owned())
 }
 
-fn base(base: &Pair<crmsync_core::model::Value>) -> String {
+/// What people call the record, on whichever side it has a name.
+fn record(conflict: &Conflict) -> String {
+    conflict.name().map(one_line_text).unwrap_or_default()
+}
+
+fn base(base: &Pair<String>) -> String {
     if base.left == base.right {
-        base.left.to_string()
+        base.left.clone()
     } else {
         format!("{} | {}", base.left, base.right)
     }
 }
 
 fn side_cell(conflict: &Conflict, side: Side) -> String {
-    let value = match side {
-        Side::Left => conflict.left.as_ref(),
-        Side::Right => conflict.right.as_ref(),
-    };
+    let value = conflict.shown[side].as_deref().map(one_line_text);
     let id = conflict.records[side].as_ref().map(|record| format!("#{}", record.id));
     match (value, id) {
-        (Some(value), _) => value.to_string(),
+        (Some(value), _) => value,
         (None, Some(id)) => id,
         (None, None) => String::new(),
     }
@@ -85,7 +98,7 @@ fn side_cell(conflict: &Conflict, side: Side) -> String {
 
 fn outcome(conflict: &Conflict) -> String {
     match conflict.winner {
-        Some(winner) => format!("{}: {winner}", conflict.status.as_str()),
+        Some(winner) => format!("{}: {}", conflict.status.as_str(), conflict.sides[winner]),
         None => conflict.status.as_str().to_owned(),
     }
 }

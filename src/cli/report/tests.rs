@@ -7,6 +7,7 @@ use crmsync_core::model::row::{Choice, RowId};
 use super::*;
 use crate::cli::render::Output;
 use crate::config::Paint;
+use crate::service::Labels;
 
 fn at(hour: u32) -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2026, 1, 10, hour, 15, 0).single().expect("a valid instant")
@@ -83,7 +84,8 @@ fn report() -> ConflictReport {
         }),
     ];
     let route = RouteName::new("crm");
-    let conflicts = rows.iter().map(|row| Conflict::new(&route, row, &sides())).collect();
+    let conflicts =
+        rows.iter().map(|row| Conflict::new(&route, row, &sides(), &Labels::default())).collect();
     ConflictReport { generated_at: at(12), conflicts }
 }
 

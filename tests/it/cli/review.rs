@@ -259,7 +259,11 @@ async fn given_open_rows_when_status_is_asked_then_they_are_counted_by_kind() {
     let said = desk.run(&["status"]);
 
     assert_eq!(said.code, 1, "{}", said.err);
-    assert!(said.out.contains("2 conflict, 1 match, 1 quarantine"), "{}", said.out);
+    assert!(
+        said.out.contains("waits for a person: 2 conflicts, 1 match, 1 quarantine;"),
+        "{}",
+        said.out
+    );
 }
 
 #[tokio::test]

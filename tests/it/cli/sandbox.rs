@@ -9,14 +9,14 @@ use crmsync_simulator::clock::Clock;
 use super::program::Desk;
 
 /// A running `crmsync sandbox`; ends with the test.
-struct Served {
+pub(super) struct Served {
     process: Child,
     /// A configuration that points at it.
-    config: String,
+    pub(super) config: String,
 }
 
 impl Served {
-    fn start(desk: &Desk) -> Self {
+    pub(super) fn start(desk: &Desk) -> Self {
         let arguments = ["sandbox", "--zoho-port", "0", "--pipedrive-port", "0"];
         let mut process =
             desk.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -142,7 +142,7 @@ async fn signed_out() -> (Desk, Sandbox) {
     let config: Vec<_> = whole.lines().filter(without_token).collect();
     let config = config
         .join("\n")
-        .replace("[store]", "[store]\nkey = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"");
+        .replace("{ env = \"CRMSYNC_KEY\" }", "\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"");
     let desk =
         Desk::new().with_file("crmsync.toml", &config).with_file("mappings/contact.toml", CONTACT);
     (desk, sandbox)
