@@ -40,6 +40,7 @@ pub(super) async fn measure(links: usize) {
         peak_kb = peak_kb.max(super::peak_memory_kb(child.id()));
         std::thread::sleep(Duration::from_millis(2));
     }
+    child.wait().expect("a child of ours");
     println!(
         "planner alone: {links} links, {} changed; peak {} MB; filling the store took {:.0} s",
         links / CHANGED,
@@ -89,7 +90,7 @@ async fn fill(folder: &Path, links: usize) {
     let entity = entity.expect("the contact mapping");
     let now = session.ambient.clock.now();
     let store =
-        session.store.lock(&session.route.name, "bench", now, Duration::from_secs(86_400)).await;
+        session.store.lock(&session.route.name, "bench", now, Duration::from_hours(24)).await;
     let store = store.expect("a free route");
     for entity in &session.route.entities {
         let prints = entity.fields.iter().map(|rule| (rule.name.clone(), rule.fingerprint.clone()));
