@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn given_an_answer_when_its_lifetime_ends_then_it_is_asked_for_again() {
-        let memory = Memory::new(Some(Duration::from_secs(60)));
+        let memory = Memory::new(Some(Duration::from_mins(1)));
 
         memory.keep(
             "GET fields",

@@ -381,7 +381,7 @@ mod tests {
             assert_eq!(client.accounts_url.as_str(), accounts, "{lines}");
             match (api, expected) {
                 (Ok(api), Ok(expected)) => {
-                    assert_eq!(api.as_ref().map(Url::as_str), expected, "{lines}")
+                    assert_eq!(api.as_ref().map(Url::as_str), expected, "{lines}");
                 }
                 (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
                 (api, _) => panic!("{lines}: {api:?}"),

@@ -25,7 +25,7 @@ use crate::connectors::{Account, Connector, Cost};
 use crate::store::{RouteMeta, RouteStore, RowFilter, RunRecord, StoreError};
 
 /// How long a lease holds without renewal.
-pub const LEASE: Duration = Duration::from_secs(60);
+pub const LEASE: Duration = Duration::from_mins(1);
 /// Passes that settle what a first pass made possible: references to new records, values that servers filled in.
 const SETTLING_PASSES: u32 = 3;
 

@@ -173,7 +173,7 @@ impl Session {
         let (copy, _folder) = connect::copy_of(&self.store).await?;
         let now = self.ambient.clock.now();
         let store = copy
-            .lock(&self.route.name, &self.ambient.holder, now, Duration::from_secs(24 * 60 * 60))
+            .lock(&self.route.name, &self.ambient.holder, now, Duration::from_hours(24))
             .await?;
         let run = self.context(options, progress);
         let before = self.spent();
@@ -185,7 +185,6 @@ impl Session {
             units: after[side].units - before[side].units,
         });
         let labels = Labels::of_plan(&self.route.words, &store, &plan).await?;
-        self.keep_metadata().await?;
         Ok(PlanOutcome { plan, labels, forecast, spent })
     }
 
