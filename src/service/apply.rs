@@ -163,7 +163,7 @@ impl<'a> Applier<'a> {
             match group.target {
                 None => self.note(&group.ops, &mut tally).await?,
                 Some((kind, side)) => {
-                    self.write(entity, kind, side, &group.ops, &mut tally).await?
+                    self.write(entity, kind, side, &group.ops, &mut tally).await?;
                 }
             }
         }
@@ -250,7 +250,7 @@ impl<'a> Applier<'a> {
             let result = self.write_batch(entity, kind, side, batch, conditional, tally).await;
             match result {
                 Err(ServiceError::Connector(error)) if ServiceError::is_side_down(&error.kind) => {
-                    pause(tally, side, &error)
+                    pause(tally, side, &error);
                 }
                 other => other?,
             }
@@ -285,7 +285,7 @@ impl<'a> Applier<'a> {
         let window = (self.run.now() - read_at).num_milliseconds();
         let commits = self.endings(entity, side, &ready, &results);
         self.store.commit(&self.run.id, &commits, self.run.now()).await?;
-        self.tally(kind, side, &ready, &results, tally);
+        count(kind, side, &ready, &results, tally);
         if !conditional && kind == Kind::Update {
             tally.unguarded += ready.len() as u64;
             tally.longest_window_ms = tally.longest_window_ms.max(window);
@@ -398,7 +398,15 @@ impl<'a> Applier<'a> {
         let created = self.created.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let resolved = fields.into_iter().filter_map(|(field, value)| match value {
             Value::Link(link) => created.get(&link).map(|id| (field, Value::Reference(id.clone()))),
-            value => Some((field, value)),
+            value @ (Value::Empty
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Text(_)
+            | Value::Date(_)
+            | Value::Timestamp(_)
+            | Value::Set(_)
+            | Value::List(_)
+            | Value::Reference(_)) => Some((field, value)),
         });
         resolved.collect()
     }
@@ -547,46 +555,6 @@ impl<'a> Applier<'a> {
         }
     }
 
-    fn tally(
-        &self,
-        kind: Kind,
-        side: Side,
-        ready: &[Ready<'_>],
-        results: &[RowResult],
-        tally: &mut Tally,
-    ) {
-        for (ready, result) in ready.iter().zip(results) {
-            match result {
-                Ok(_) => {
-                    let counter = match kind {
-                        Kind::Create => &mut tally.created,
-                        Kind::Update => &mut tally.updated,
-                        Kind::Delete | Kind::Archive => &mut tally.deleted,
-                    };
-                    counter[side] += 1;
-                    tally
-                        .touched
-                        .insert((ready.op.entity.clone(), SubjectKey::Link(ready.op.link.clone())));
-                }
-                Err(error) => match error.recovery() {
-                    Recovery::Reread => tally.in_doubt += 1,
-                    Recovery::Replan => tally.stale += 1,
-                    Recovery::Quarantine | Recovery::Redescribe => {
-                        tally.failed += 1;
-                        // Without the refused field the rest of the record flows, in this run still.
-                        tally.touched.insert((ready.op.entity.clone(), subject(ready.op)));
-                    }
-                    Recovery::Wait(_)
-                    | Recovery::Pause
-                    | Recovery::Backoff
-                    | Recovery::Reauthorize
-                    | Recovery::RestartScan
-                    | Recovery::Stop => tally.skipped += 1,
-                },
-            }
-        }
-    }
-
     /// Reads written records by id unless the answers carried them, and pins what the server rewrote (W1).
     async fn read_back(
         &self,
@@ -595,7 +563,7 @@ impl<'a> Applier<'a> {
         ready: &[Ready<'_>],
         results: &[RowResult],
     ) -> Result<(), ServiceError> {
-        let observer = Observer::new(self.run, self.store, entity, side);
+        let reader = Observer::new(self.run, self.store, entity, side);
         let connector = self.run.route.connectors[side].as_ref();
         let done: Vec<_> = ready
             .iter()
@@ -621,7 +589,7 @@ impl<'a> Applier<'a> {
             records.extend(page.records);
         }
         let page = Page { records, received_at: self.run.now(), ..Page::default() };
-        let observed = observer.observed(&page).await?;
+        let observed = reader.observed(&page).await?;
         let rewrites = rewritten(side, &done, &observed);
         let commit = PageCommit {
             entity: &entity.name,
@@ -680,6 +648,40 @@ impl<'a> Applier<'a> {
                 WriteMode::Batch => false,
                 WriteMode::Auto => updates <= self.run.settings.conditional_up_to,
             }
+    }
+}
+
+/// Adds what became of a batch.
+fn count(kind: Kind, side: Side, ready: &[Ready<'_>], results: &[RowResult], tally: &mut Tally) {
+    for (ready, result) in ready.iter().zip(results) {
+        match result {
+            Ok(_) => {
+                let counter = match kind {
+                    Kind::Create => &mut tally.created,
+                    Kind::Update => &mut tally.updated,
+                    Kind::Delete | Kind::Archive => &mut tally.deleted,
+                };
+                counter[side] += 1;
+                tally
+                    .touched
+                    .insert((ready.op.entity.clone(), SubjectKey::Link(ready.op.link.clone())));
+            }
+            Err(error) => match error.recovery() {
+                Recovery::Reread => tally.in_doubt += 1,
+                Recovery::Replan => tally.stale += 1,
+                Recovery::Quarantine | Recovery::Redescribe => {
+                    tally.failed += 1;
+                    // Without the refused field the rest of the record flows, in this run still.
+                    tally.touched.insert((ready.op.entity.clone(), subject(ready.op)));
+                }
+                Recovery::Wait(_)
+                | Recovery::Pause
+                | Recovery::Backoff
+                | Recovery::Reauthorize
+                | Recovery::RestartScan
+                | Recovery::Stop => tally.skipped += 1,
+            },
+        }
     }
 }
 
@@ -972,15 +974,19 @@ fn batch_size(kind: Kind, capabilities: &Capabilities) -> usize {
     per_call.max(1) * if kind == Kind::Create { capabilities.concurrency.max(1) } else { 1 }
 }
 
+/// Writes of one kind and entity are independent of each other: those to the same side go together, so that calls
+/// carry as many rows as they may.
 fn groups(ops: &[Op]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for op in ops {
         let target = op.writes().zip(kind(op)).map(|(side, kind)| (kind, side));
-        match groups.last_mut() {
-            Some(group) if *group.entity == op.entity && group.target == target => {
-                group.ops.push(op)
-            }
-            Some(_) | None => groups.push(Group { entity: &op.entity, target, ops: vec![op] }),
+        let stage = |group: &&mut Group<'_>| {
+            *group.entity == op.entity && group.target.map(|of| of.0) == target.map(|of| of.0)
+        };
+        let known = groups.iter_mut().rev().take_while(stage).find(|group| group.target == target);
+        match known {
+            Some(group) => group.ops.push(op),
+            None => groups.push(Group { entity: &op.entity, target, ops: vec![op] }),
         }
     }
     groups

@@ -1,6 +1,6 @@
 //! What can end a run, and the exit code that follows.
 
-use crmsync_core::mapping::Diagnostic;
+use crmsync_core::mapping::{Diagnostic, Severity};
 
 use crate::connectors::{ConnectorError, ErrorKind, Recovery};
 use crate::store::StoreError;
@@ -33,7 +33,7 @@ pub enum ServiceError {
     #[error("{0}")]
     Config(String),
     /// The mapping files have errors; the command line shows each with file, line and caret.
-    #[error("{} mapping error(s); first: {}", .0.len(), .0.first().map_or_else(String::new, |first| format!("{}:{}:{}: {}", first.path, first.line, first.column, first.message)))]
+    #[error("{}", mapping_errors(.0))]
     Mapping(Vec<Diagnostic>),
     #[error(transparent)]
     Connector(#[from] ConnectorError),
@@ -47,6 +47,15 @@ pub enum ServiceError {
     Cancelled,
     #[error("the plan is outdated: {0}; run `crmsync plan` again")]
     OutdatedPlan(String),
+}
+
+/// How many there are and where the first one is; warnings that came along do not count.
+fn mapping_errors(found: &[Diagnostic]) -> String {
+    let errors: Vec<_> = found.iter().filter(|one| one.severity == Severity::Error).collect();
+    let first = errors.first().map_or_else(String::new, |first| {
+        format!("{}:{}:{}: {}", first.path, first.line, first.column, first.message)
+    });
+    format!("{} mapping error(s); first: {first}", errors.len())
 }
 
 impl ServiceError {

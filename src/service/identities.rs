@@ -50,6 +50,9 @@ impl PlannedLinks {
 
 impl KnownIdentities {
     /// Loads the counterparts of all references of `subjects`; `planned` are creates of the same plan.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     pub async fn load(
         store: &RouteReader,
         entity: &Entity,
@@ -76,6 +79,9 @@ impl KnownIdentities {
     }
 
     /// Loads the counterparts of the references of one page of observations.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
     pub async fn of_page(
         store: &RouteReader,
         entity: &Entity,

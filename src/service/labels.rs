@@ -15,6 +15,9 @@ use super::metadata::Metadata;
 use crate::clock::Ambient;
 use crate::store::{RouteReader, Store, StoreError};
 
+/// Ops and rows of a plan whose records are named: more than anybody reads; the rest show their IDs.
+const MOST_NAMED: usize = 2_000;
+
 /// Under which name the store keeps a route's words.
 const WORDS: &str = "words";
 /// Records read at once.
@@ -140,10 +143,10 @@ impl Labels {
         let mut labels = Self { words: words.clone(), ..Self::default() };
         let withheld = plan.guards.iter().flat_map(|trip| &trip.withheld);
         let mut keys = BTreeSet::new();
-        for op in plan.ops.iter().chain(withheld) {
+        for op in plan.ops.iter().chain(withheld).take(MOST_NAMED) {
             labels.collect_op(op, &mut keys);
         }
-        plan.rows.iter().for_each(|row| labels.collect_row(row, &mut keys));
+        plan.rows.iter().take(MOST_NAMED).for_each(|row| labels.collect_row(row, &mut keys));
         labels.read(store, keys).await?;
         Ok(labels)
     }

@@ -68,7 +68,7 @@ impl<'a> Observer<'a> {
             add(&mut accepted, delta);
             self.read_deletion_feed(&mut cursor).await?;
         } else {
-            cursor = forget_watermarks(cursor);
+            cursor = forget_watermarks(&cursor);
             add(&mut accepted, self.full_scan(&mut cursor).await?);
         }
         add(&mut accepted, self.drain_dirty().await?);
@@ -123,7 +123,7 @@ impl<'a> Observer<'a> {
         cursor.epoch = scan.epoch;
         let Some(delta) = self.delta(cursor).await? else {
             // The clock steps while we look: the next run reads everything again.
-            *cursor = forget_watermarks(cursor.clone());
+            *cursor = forget_watermarks(cursor);
             self.store.save_cursor(&self.entity.name, self.side, cursor).await?;
             return Ok(accepted);
         };
@@ -462,9 +462,15 @@ fn deletion(
 }
 
 /// Watermarks ahead of the server's clock prove nothing: everything is read again.
-fn forget_watermarks(cursor: Cursor) -> Cursor {
+fn forget_watermarks(cursor: &Cursor) -> Cursor {
     tracing::warn!(code = %Code::ClockStep, "the side's clock is behind its last answer; reading everything again");
-    Cursor { watermark: None, deleted_watermark: None, complete: false, scan: None, ..cursor }
+    Cursor {
+        watermark: None,
+        deleted_watermark: None,
+        complete: false,
+        scan: None,
+        epoch: cursor.epoch,
+    }
 }
 
 /// Server time at the scan's start, or the newest change seen where the side sends no `Date`.

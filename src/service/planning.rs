@@ -30,9 +30,7 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// # Errors
-    /// When the store belongs to other accounts than the ones signed in.
-    pub(super) fn compare(run: &RunContext<'_>, meta: &RouteMeta) -> Result<Self, ServiceError> {
+    pub(super) fn compare(run: &RunContext<'_>, meta: &RouteMeta) -> Self {
         let accounts = run.route.accounts.as_ref().map(|account| account.fingerprint.as_str());
         let mut scope = Self {
             fingerprints: BTreeMap::new(),
@@ -48,15 +46,14 @@ impl Scope {
             let limits = &blake3::hash(limits.as_bytes()).to_hex()[..16];
             if let Some((old_limits, old_fields)) =
                 meta.scope.get(&entity.name).and_then(|old| old.split_once(':'))
+                && (old_limits != limits || old_fields != fields)
             {
-                if old_limits != limits || old_fields != fields {
-                    scope.changed.insert(entity.name.clone());
-                    scope.mapping_changed.insert(entity.name.clone());
-                }
+                scope.changed.insert(entity.name.clone());
+                scope.mapping_changed.insert(entity.name.clone());
             }
             scope.fingerprints.insert(entity.name.clone(), format!("{limits}:{fields}"));
         }
-        Ok(scope)
+        scope
     }
 }
 

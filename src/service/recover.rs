@@ -91,11 +91,11 @@ async fn settle_update(
     changes: &BTreeMap<FieldName, Change>,
 ) -> Result<Ending, ServiceError> {
     let side = intent.side;
-    let observer = Observer::new(run, store, entity, side);
+    let reader = Observer::new(run, store, entity, side);
     let fields = entity.remote_fields(side);
     let page =
         run.route.connectors[side].fetch(&intent.module, std::slice::from_ref(id), &fields).await?;
-    let mut observed = observer.observed(&page).await?;
+    let mut observed = reader.observed(&page).await?;
     let Some(now) = observed.pop() else { return Ok(Ending::Dropped { dirty: true }) };
     let reached = changes.iter().filter_map(|(field, change)| {
         let kept = now.observation.fields.get(field).filter(|kept| **kept == change.after)?;

@@ -282,7 +282,7 @@ pub(super) async fn plan_known(
     store: &RouteStore,
 ) -> Result<Plan, ServiceError> {
     let meta = store.meta().await?;
-    let scope = Scope::compare(run, &meta)?;
+    let scope = Scope::compare(run, &meta);
     Ok(plan_route(run, store, &meta, &scope).await?.plan)
 }
 
@@ -292,11 +292,12 @@ pub(super) async fn prepare(
     store: &RouteStore,
     meta: &RouteMeta,
 ) -> Result<Scope, ServiceError> {
+    refuse_other_accounts(run, meta)?;
     for entity in &run.route.entities {
         let prints = entity.fields.iter().map(|rule| (rule.name.clone(), rule.fingerprint.clone()));
         store.agree_under(&entity.name, prints.collect());
     }
-    let scope = Scope::compare(run, meta)?;
+    let scope = Scope::compare(run, meta);
     for entity in run.entities() {
         if scope.mapping_changed.contains(&entity.name) {
             store.touch_all(&entity.name).await?;
@@ -306,6 +307,26 @@ pub(super) async fn prepare(
         }
     }
     Ok(scope)
+}
+
+/// A store remembers records of two organizations; under others, all of them would look deleted or new.
+fn refuse_other_accounts(run: &RunContext<'_>, meta: &RouteMeta) -> Result<(), ServiceError> {
+    let now = identity(run);
+    let Some(known) = meta.identity.as_ref().filter(|known| **known != now) else { return Ok(()) };
+    let why = format!(
+        "route `{}` was synced between {} and {}, and its connections now lead to {} and {}; \
+         give these a store of their own, or sign in where the route was before",
+        run.route.name, known.left, known.right, now.left, now.right
+    );
+    Err(StoreError::Foreign("`store.url`".into(), why).into())
+}
+
+/// Both organizations, without the users: another user is a change of scope.
+fn identity(run: &RunContext<'_>) -> Pair<String> {
+    run.route.accounts.as_ref().map(|account| {
+        let organization = account.fingerprint.rsplit_once(':').map(|(before, _)| before);
+        organization.unwrap_or(&account.fingerprint).to_owned()
+    })
 }
 
 /// Reads both sides of every entity; the two sides of one entity at the same time.
@@ -446,6 +467,7 @@ async fn finish_meta(
     approved: bool,
 ) -> Result<(), ServiceError> {
     let before = meta.clone();
+    meta.identity = Some(identity(run));
     let whole = run.options.entities.is_empty() && run.options.record.is_none();
     if whole
         && (run.options.mode != Mode::Sync
@@ -515,6 +537,9 @@ fn serde_plain(mode: Mode) -> String {
 }
 
 /// Rows of one run for its report, newest questions first.
+///
+/// # Errors
+/// When the store cannot be read.
 pub async fn rows_of(
     store: &crate::store::RouteReader,
     open_only: bool,

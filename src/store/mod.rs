@@ -106,7 +106,7 @@ pub struct PageCommit<'a> {
 }
 
 /// What became of a page.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// Rows that are new or differ from the stored observation.
     pub changed: u64,

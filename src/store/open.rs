@@ -113,7 +113,8 @@ fn sqlite(url: &str, connections: u32) -> ConnectOptions {
             // An armed intent must survive a power cut, not only a killed process: assumption A5.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(30))
-            .pragma("cache_size", "-8192")
+            // Kilobytes a connection: four readers and a writer share a process that should stay small.
+            .pragma("cache_size", "-4096")
             .pragma("temp_store", "memory")
     });
     options

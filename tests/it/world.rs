@@ -80,6 +80,14 @@ impl World {
         Self { sandbox, folder, clock, servers, config, ids: Arc::default() }
     }
 
+    /// Changes the text of `crmsync.toml`.
+    pub(crate) fn reconfigure(&mut self, change: impl FnOnce(String) -> String) {
+        let file = self.folder.path().join("crmsync.toml");
+        let text = change(std::fs::read_to_string(&file).unwrap());
+        std::fs::write(&file, &text).unwrap();
+        self.config = Config::parse(&file, &text, &Environment::default()).unwrap();
+    }
+
     /// The shipped mappings, with deletions of `entity` spread to the other side.
     pub(crate) fn propagating_deletes(entity: &str) -> TempDir {
         let folder = TempDir::new().unwrap();
@@ -196,6 +204,37 @@ pub(crate) fn shipped(names: &[&'static str]) -> Vec<(&'static str, String)> {
         (*name, std::fs::read_to_string(shipped_mappings().join(name)).unwrap())
     };
     names.iter().map(read).collect()
+}
+
+/// Accounts and contacts as shipped, but deletions of contacts spread to the other side.
+pub(crate) fn propagating() -> Vec<(&'static str, String)> {
+    let mut files = shipped(&["account.toml", "contact.toml"]);
+    files[1].1.push_str("\n[deletes]\nto-right = \"propagate\"\nto-left = \"propagate\"\n");
+    files
+}
+
+/// Runs each case in a thread and runtime of its own, as most of a case is waiting; answers the ones that panicked.
+pub(crate) fn each_on_its_own<C, F>(
+    cases: Vec<C>,
+    check: impl Fn(C) -> F + Copy + Send + 'static,
+) -> Vec<String>
+where
+    C: Send + std::fmt::Debug + 'static,
+    F: Future<Output = ()>,
+{
+    let start = |case: C| {
+        let name = format!("{case:?}");
+        let thread = std::thread::Builder::new().name(name.clone()).spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(check(case));
+        });
+        (name, thread.unwrap())
+    };
+    let started: Vec<_> = cases.into_iter().map(start).collect();
+    let ended =
+        started.into_iter().filter_map(|(name, thread)| thread.join().is_err().then_some(name));
+    ended.collect()
 }
 
 pub(crate) fn shipped_mappings() -> PathBuf {

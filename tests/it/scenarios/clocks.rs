@@ -26,7 +26,11 @@ async fn given_server_clocks_hours_off_when_both_sides_edit_then_the_later_edit_
             let world = World::with(Setup { ahead, ..Setup::default() }).await;
             let (contact, person) = linked_contact(&world).await;
             let edit_zoho = || {
-                world.sandbox.zoho.edit("Contacts", contact, json!({ "Email": "zoho@example.com" }))
+                world.sandbox.zoho.edit(
+                    "Contacts",
+                    contact,
+                    json!({ "Email": "zoho@example.com" }),
+                );
             };
             let edit_pipedrive =
                 || world.sandbox.pipedrive.edit("persons", person, email("pipedrive@example.com"));

@@ -1,11 +1,19 @@
 //! What a user would see: both CRMs over HTTP, people at work, faults by script.
 
+mod access;
 mod clocks;
+mod crash_points;
 mod deletes;
+mod drift;
 mod edits;
+mod entities;
 mod faults;
 mod first_sync;
 mod kill;
 mod merges;
+mod propagation;
+mod reading;
+mod rewrites;
+mod sign_in;
 mod undo;
 mod weather;

@@ -137,9 +137,9 @@ async fn given_a_created_person_when_undone_then_it_is_deleted_and_made_again_on
         let undone = undo(&world, &run).await;
         let left = world.sandbox.pipedrive.count("persons");
         if case == "redo" {
-            redo(&world, &run).await
+            redo(&world, &run).await;
         } else {
-            accept(&world, &run).await
+            accept(&world, &run).await;
         }
         world.settle().await;
 
@@ -180,9 +180,9 @@ async fn given_a_contact_deleted_by_a_run_when_undone_then_zoho_restores_it() {
         let undone = undo(&world, &run).await;
         let restored = world.sandbox.zoho.get("Contacts", contact).is_some();
         if case == "redo" {
-            redo(&world, &run).await
+            redo(&world, &run).await;
         } else {
-            accept(&world, &run).await
+            accept(&world, &run).await;
         }
         world.settle().await;
 

@@ -57,7 +57,7 @@ impl Planning<'_> {
     fn payload(&self, creation: &Creation<'_>, about: &About<'_>) -> Result<Payload, Box<OpenRow>> {
         let target = creation.source.key.side.other();
         let mut payload = Payload::default();
-        for unit in self.units.iter().filter(|unit| unit.open[target.other()]) {
+        for unit in self.units.iter().filter(|unit| unit.born[target.other()]) {
             match self.unit_values(unit, creation) {
                 Ok(values) => payload.take(values),
                 Err(code) if needed(unit, target) => {

@@ -244,11 +244,9 @@ impl<'a> Matcher<'a> {
 
     /// The candidate sees this record, and only this one. Its own doubt about its external ID forbids a link.
     fn mutual(&self, seen: &Observation, one: &'a Candidate) -> bool {
-        let back = match one.link {
-            // What a linked record's external ID names is its own lost counterpart.
-            Some(_) => self.view((one.side, &one.id), None, false),
-            None => self.view((one.side, &one.id), one.external_id.as_ref(), false),
-        };
+        // What the external ID of a linked record or a survivor names is its own lost counterpart.
+        let named = one.external_id.as_ref().filter(|_| one.link.is_none() && !one.survivor);
+        let back = self.view((one.side, &one.id), named, false);
         let only = matches!(back.candidates.as_slice(), [single] if single.id == seen.key.id);
         only && back.problem.is_none()
     }

@@ -21,6 +21,9 @@ pub struct Unit<'a> {
     pub members: Vec<&'a FieldRule>,
     /// Whether the mapping lets values flow out of each side.
     pub open: Pair<bool>,
+    /// Whether a create made from each side's record carries the unit: more than `open` where a field is written
+    /// on create only.
+    pub born: Pair<bool>,
     /// Whether edits of each side flow: `open`, less what an owner policy forbids.
     pub flows: Pair<bool>,
     pub policy: Policy,
@@ -79,20 +82,22 @@ impl<'a> Unit<'a> {
     fn new(entity: &Entity, name: FieldName, members: Vec<&'a FieldRule>) -> Self {
         let own = members.iter().find_map(|rule| rule.conflict);
         let policy = own.unwrap_or(entity.conflicts.policy);
-        let open = |from: Side| {
+        let lets = |from: Side, taken: fn(&FieldRule) -> &Pair<bool>| {
             let writable = |rule: &&FieldRule| {
                 let target = from.other();
                 rule.direction.flows_from(from)
-                    && rule.writable[target]
+                    && taken(rule)[target]
                     && rule.remote[target].is_some()
             };
             entity.direction.flows_from(from) && members.iter().all(writable)
         };
-        let open = Pair::new(open(Side::Left), open(Side::Right));
+        let both = |taken| Pair::new(lets(Side::Left, taken), lets(Side::Right, taken));
+        let open = both(|rule| &rule.writable);
+        let born = both(|rule| &rule.creatable);
         let owner = owner(policy);
         let flows = |from: Side| open[from] && owner.is_none_or(|side| side == from);
         let flows = Pair::new(flows(Side::Left), flows(Side::Right));
-        Self { name, members, open, flows, policy, added: false }
+        Self { name, members, open, born, flows, policy, added: false }
     }
 
     /// Whether every member has the value it had at the last agreement on `side`; `None` without a baseline.

@@ -243,6 +243,8 @@ pub struct FieldRule {
     pub required: Pair<bool>,
     /// Whether that side accepts a value at all (on update).
     pub writable: Pair<bool>,
+    /// Whether a create on that side may carry a value; some fields take one then and never again.
+    pub creatable: Pair<bool>,
     /// Hash of mapping, transform, option map, remote field, type and length: semantics §14.3.
     pub fingerprint: String,
 }

@@ -42,6 +42,7 @@ pub(crate) fn field(name: &str, relation: Relation) -> FieldRule {
         derived: None,
         required: Pair::default(),
         writable: Pair::new(true, true),
+        creatable: Pair::new(true, true),
         fingerprint: "1".to_owned(),
     }
 }

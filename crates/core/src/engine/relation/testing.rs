@@ -39,6 +39,7 @@ pub(crate) fn rule(relation: Relation) -> FieldRule {
         derived: None,
         required: Pair::default(),
         writable: Pair::new(true, true),
+        creatable: Pair::new(true, true),
         fingerprint: String::new(),
     }
 }

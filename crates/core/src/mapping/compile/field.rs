@@ -48,6 +48,9 @@ impl<'a> Compiler<'a> {
             writable: schemas
                 .as_ref()
                 .map(|schema| schema.as_ref().is_some_and(|field| field.writable_on_update)),
+            creatable: schemas
+                .as_ref()
+                .map(|schema| schema.as_ref().is_some_and(|field| field.writable_on_create)),
             fingerprint: fingerprint_of(file, &schemas, &relation, derived.as_ref()),
             relation,
             derived,

@@ -1,0 +1,94 @@
+//! Rights that go and come back: what cannot be seen is not deleted, and nothing is written from it.
+
+use crmsync::service::Exit;
+use crmsync_simulator::pipedrive::Loss;
+use crmsync_simulator::zoho::Access;
+use serde_json::json;
+
+use crate::world::{Setup, World, each_on_its_own, propagating};
+
+#[derive(Clone, Copy, Debug)]
+enum Lost {
+    Zoho(Access),
+    Pipedrive(Loss),
+}
+
+impl Lost {
+    fn strike(self, world: &World) {
+        match self {
+            Self::Zoho(access) => world.sandbox.zoho.set_access("Contacts", access),
+            Self::Pipedrive(loss) => world.sandbox.pipedrive.lose("persons", loss),
+        }
+    }
+
+    fn recover(self, world: &World) {
+        match self {
+            Self::Zoho(_) => world.sandbox.zoho.set_access("Contacts", Access::Full),
+            Self::Pipedrive(_) => world.sandbox.pipedrive.regain("persons"),
+        }
+    }
+
+    fn edit_the_other_side(self, world: &World) {
+        let (zoho, pipedrive) = (&world.sandbox.zoho, &world.sandbox.pipedrive);
+        if matches!(self, Self::Zoho(_)) {
+            let id = pipedrive.all("persons")[0]["id"].as_i64().unwrap();
+            pipedrive.edit("persons", id, json!({ "last_name": "Edited" }));
+        } else {
+            let id = zoho.all("Contacts")[0]["id"].as_str().unwrap().parse().unwrap();
+            zoho.edit("Contacts", id, json!({ "Last_Name": "Edited" }));
+        }
+    }
+}
+
+#[test]
+fn given_rights_that_are_lost_for_days_when_synced_then_nothing_is_deleted_and_all_flows_once_they_are_back()
+ {
+    let losses = [
+        Lost::Zoho(Access::Forbidden),
+        Lost::Zoho(Access::Unseen),
+        Lost::Zoho(Access::Absent),
+        Lost::Pipedrive(Loss::Rows),
+        Lost::Pipedrive(Loss::Forbidden),
+    ];
+
+    let broken = each_on_its_own(losses.to_vec(), check);
+
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+async fn check(lost: Lost) {
+    let world = World::with(Setup { mappings: propagating(), ..Setup::default() }).await;
+    let (zoho, pipedrive) = (&world.sandbox.zoho, &world.sandbox.pipedrive);
+    for number in 0..6 {
+        let email = format!("p{number}@example.com");
+        zoho.add("Contacts", json!({ "Last_Name": format!("Last{number}"), "Email": email }));
+    }
+    world.settle().await;
+    lost.strike(&world);
+    world.writes();
+
+    // An hour later metadata is read again; after a week every listing is read whole.
+    for (pause, full) in
+        [(0, false), (300, false), (4_000, false), (8 * 86_400, true), (300, true), (300, true)]
+    {
+        world.advance(pause);
+        let exit = world.try_sync().await.map_or_else(|error| error.exit(), |report| report.exit);
+        // An empty list of changes looks like an idle day; only a whole listing shows that everything is gone.
+        assert!(!full || exit != Exit::Clean, "after {pause} s");
+    }
+    assert_eq!(world.writes(), 0);
+    lost.edit_the_other_side(&world);
+    let exit = world.try_sync().await.map_or_else(|error| error.exit(), |report| report.exit);
+    assert_ne!(exit, Exit::Clean, "an edit that cannot be written");
+    assert_eq!(world.writes(), 0);
+
+    lost.recover(&world);
+    world.advance(2 * 86_400);
+    world.settle().await;
+
+    assert_eq!((zoho.count("Contacts"), pipedrive.count("persons")), (6, 6));
+    let edited = zoho.all("Contacts").iter().filter(|one| one["Last_Name"] == "Edited").count();
+    let there = pipedrive.all("persons").iter().filter(|one| one["last_name"] == "Edited").count();
+    assert_eq!((edited, there), (1, 1), "{:#?}", world.open_rows().await);
+    assert_eq!(world.sync().await.exit, Exit::Clean, "{:#?}", world.open_rows().await);
+}
