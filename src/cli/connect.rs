@@ -60,6 +60,7 @@ pub(super) async fn run(context: &Context, args: &Connect) -> Result<Exit, Failu
             connected.installed.push((module.to_string(), field.to_string()));
         }
     }
+    operations::remember(context, &config, name, connector.as_ref()).await?;
     context.output.result(&connected, || show(&connected, args.install))?;
     Ok(if connected.missing_scopes.is_empty() { Exit::Clean } else { Exit::Config })
 }

@@ -185,7 +185,6 @@ impl Session {
             units: after[side].units - before[side].units,
         });
         let labels = Labels::of_plan(&self.route.words, &store, &plan).await?;
-        self.keep_metadata().await?;
         Ok(PlanOutcome { plan, labels, forecast, spent })
     }
 

@@ -130,6 +130,8 @@ impl Pipedrive {
                 module.name
             )));
         };
+        // Fields are about to differ from what this and earlier processes read.
+        self.settings.memory.forget();
         if let Some(code) = self.find_field(path, label).await? {
             return Ok(code);
         }
@@ -139,6 +141,7 @@ impl Pipedrive {
             "ui_visibility": { "add_visible_flag": false, "details_visible_flag": true },
         });
         let created = self.client.write(Method::POST, path, Some(&body), FIELD_CREATE_UNITS).await;
+        self.settings.memory.forget();
         self.forget(module).await;
         match created {
             Ok(reply) => {

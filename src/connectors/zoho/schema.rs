@@ -139,13 +139,19 @@ impl Zoho {
         Ok(account(&org, &user))
     }
 
+    /// Fields are about to differ from what this and earlier processes read.
+    fn forget_fields(&self) {
+        self.settings.memory.forget();
+        self.cache.forget();
+    }
+
     /// Creates a unique text field, unless one with this label is there already.
     pub(super) async fn create_external_id(
         &self,
         module: &ModuleName,
         label: &str,
     ) -> Result<RemoteField, ErrorKind> {
-        self.cache.forget();
+        self.forget_fields();
         if let Some(field) = self.unique_text(module, label).await? {
             return Ok(field);
         }
@@ -164,7 +170,7 @@ impl Zoho {
         .body(json!({ "fields": [field] }));
         let reply = self.client.call(&call).await?;
         super::write::only_row(&reply)?;
-        self.cache.forget();
+        self.forget_fields();
         let created = self.unique_text(module, label).await?;
         created.ok_or_else(|| ErrorKind::ReplyLost("the new field does not show yet".into()))
     }

@@ -142,5 +142,7 @@ impl Rehearsal {
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crmsync"));
     command.current_dir(folder).args(["sync", "--quiet", "--approve", "auto"]);
+    // Access tokens are kept for the next process: Zoho makes ten in ten minutes, and more are killed here.
+    command.env("CRMSYNC_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
     command
 }
