@@ -134,7 +134,9 @@ impl Rehearsal {
             });
             all.insert(entity.into(), rows.collect());
         }
-        all.values_mut().for_each(|rows| rows.sort());
+        for rows in all.values_mut() {
+            rows.sort();
+        }
         all
     }
 }
