@@ -25,6 +25,8 @@ use crate::connectors::{
 };
 use crate::store::{Commit, Ending, Intent, IntentState, Observed, PageCommit, RouteStore};
 
+/// Creates armed, sent and committed together.
+const BATCH: usize = 100;
 /// Local steps committed together.
 const LOCAL_BATCH: usize = 500;
 
@@ -964,14 +966,15 @@ fn pause(tally: &mut Tally, side: Side, error: &ConnectorError) {
     tally.paused_as[side] = Some(exit);
 }
 
-/// As many ops as one re-read covers, and no fewer than one call writes.
+/// As many ops as one re-read covers, and no fewer than one call writes. A side that writes record by record gets
+/// them in hundreds all the same: each batch is two transactions of the store.
 fn batch_size(kind: Kind, capabilities: &Capabilities) -> usize {
     let per_call = match kind {
-        Kind::Create => capabilities.create_batch,
+        Kind::Create => capabilities.create_batch.max(BATCH),
         Kind::Update | Kind::Archive => capabilities.fetch_batch,
         Kind::Delete => capabilities.delete_batch.min(capabilities.fetch_batch),
     };
-    per_call.max(1) * if kind == Kind::Create { capabilities.concurrency.max(1) } else { 1 }
+    per_call.max(1)
 }
 
 /// Writes of one kind and entity are independent of each other: those to the same side go together, so that calls

@@ -107,14 +107,14 @@ impl Store {
 fn sqlite(url: &str, connections: u32) -> ConnectOptions {
     let separator = if url.contains('?') { '&' } else { '?' };
     let mut options = quiet(&format!("{url}{separator}mode=rwc"));
-    options.max_connections(connections).map_sqlx_sqlite_opts(|options| {
+    options.max_connections(connections).map_sqlx_sqlite_opts(move |options| {
         options
             .journal_mode(SqliteJournalMode::Wal)
             // An armed intent must survive a power cut, not only a killed process: assumption A5.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(30))
-            // Kilobytes a connection: four readers and a writer share a process that should stay small.
-            .pragma("cache_size", "-4096")
+            // Kilobytes: the writer's indexes grow at random places, readers walk theirs in order.
+            .pragma("cache_size", if connections == 1 { "-32768" } else { "-2048" })
             .pragma("temp_store", "memory")
     });
     options

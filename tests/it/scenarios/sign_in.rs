@@ -156,7 +156,12 @@ async fn given_a_route_that_another_process_syncs_when_synced_then_the_lease_is_
     let held = session.store.lock(&name, "another", world.clock.now(), lease).await.unwrap();
 
     let (exit, text) = outcome(
-        world.try_open().await.unwrap().sync(&crmsync::service::RunOptions::default(), &crmsync::service::Silent).await,
+        world
+            .try_open()
+            .await
+            .unwrap()
+            .sync(&crmsync::service::RunOptions::default(), &crmsync::service::Silent)
+            .await,
     );
     assert_eq!(exit, Exit::LeaseHeld, "{text}");
     assert!(text.contains("another"), "{text}");
