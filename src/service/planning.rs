@@ -69,18 +69,26 @@ pub(super) async fn plan_route(
     meta: &RouteMeta,
     scope: &Scope,
 ) -> Result<Planned, ServiceError> {
-    plan(run, store, meta, scope, None).await
+    plan(run, store, meta, scope, None, Consent::NotAsked).await
 }
 
-/// Plans the named subjects only.
+/// Whether a person consented to what guards would withhold in this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Consent {
+    Given,
+    NotAsked,
+}
+
+/// Plans the named subjects only. What a person approved of the run's plan holds for them too, nothing else does.
 pub(super) async fn plan_subjects(
     run: &RunContext<'_>,
     store: &RouteStore,
     meta: &RouteMeta,
     scope: &Scope,
     keys: &BTreeMap<EntityName, Vec<SubjectKey>>,
+    consent: Consent,
 ) -> Result<Planned, ServiceError> {
-    plan(run, store, meta, scope, Some(keys)).await
+    plan(run, store, meta, scope, Some(keys), consent).await
 }
 
 async fn plan(
@@ -89,11 +97,12 @@ async fn plan(
     meta: &RouteMeta,
     scope: &Scope,
     only: Option<&BTreeMap<EntityName, Vec<SubjectKey>>>,
+    consent: Consent,
 ) -> Result<Planned, ServiceError> {
     let context = PlanContext {
         now: run.now(),
         guards: run.settings.guards.clone(),
-        approved: only.is_some(),
+        approved: consent == Consent::Given,
     };
     let mut planned_links = PlannedLinks::default();
     let (mut plans, mut inputs) = (Vec::new(), BTreeMap::new());

@@ -18,11 +18,11 @@ use super::apply::{Applier, Tally};
 use super::error::{Exit, ServiceError};
 use super::labels::{Labels, Words};
 use super::observe::{Extent, Observer};
-use super::planning::{Planned, Scope, plan_route};
+use super::planning::{Consent, Planned, Scope, plan_route, plan_subjects};
 use super::recover::recover;
 use crate::clock::Ambient;
 use crate::connectors::{Account, Connector, Cost};
-use crate::store::{RouteMeta, RouteStore, RowFilter, RunRecord, StoreError};
+use crate::store::{RouteMeta, RouteStore, RunRecord, StoreError};
 
 /// How long a lease holds without renewal.
 pub const LEASE: Duration = Duration::from_mins(1);
@@ -242,7 +242,7 @@ async fn steps(
     store: &RouteStore,
     record: &mut RunRecord,
 ) -> Result<(Plan, Tally), ServiceError> {
-    let mut meta = store.meta().await?;
+    let meta = store.meta().await?;
     if let Some(undone) = &meta.paused {
         return Err(ServiceError::Paused {
             route: run.route.name.to_string(),
@@ -260,7 +260,8 @@ async fn steps(
     store.save_run(record).await?;
     let applier = Applier::new(run, store);
     let mut tally = applier.apply(&plan).await?;
-    settle_passes(run, store, &mut meta, &scope, &mut tally).await?;
+    let consent = if approved { Consent::Given } else { Consent::NotAsked };
+    settle_passes(run, store, &meta, &scope, consent, &mut tally).await?;
     finish_meta(run, store, meta, &scope, &plan, approved).await?;
     Ok((plan, tally))
 }
@@ -427,8 +428,9 @@ pub(super) async fn approve(
 async fn settle_passes(
     run: &RunContext<'_>,
     store: &RouteStore,
-    meta: &mut RouteMeta,
+    meta: &RouteMeta,
     scope: &Scope,
+    consent: Consent,
     tally: &mut Tally,
 ) -> Result<(), ServiceError> {
     for _ in 0..SETTLING_PASSES {
@@ -450,7 +452,7 @@ async fn settle_passes(
                 all.entry(key.0).or_insert_with(Vec::new).push(key.1);
                 all
             });
-        let planned = super::planning::plan_subjects(run, store, meta, scope, &keys).await?;
+        let planned = plan_subjects(run, store, meta, scope, &keys, consent).await?;
         let later = Applier::new(run, store).apply(&planned.plan).await?;
         tally.absorb(later);
     }
@@ -534,15 +536,4 @@ fn serde_plain(mode: Mode) -> String {
         Mode::Resync => "resync",
     }
     .to_owned()
-}
-
-/// Rows of one run for its report, newest questions first.
-///
-/// # Errors
-/// When the store cannot be read.
-pub async fn rows_of(
-    store: &crate::store::RouteReader,
-    open_only: bool,
-) -> Result<Vec<crate::store::StoredRow>, StoreError> {
-    store.rows(&RowFilter { open_only, ..RowFilter::default() }).await
 }

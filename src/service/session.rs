@@ -1,6 +1,5 @@
 //! One route, opened from the configuration: what every command works with.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -274,9 +273,4 @@ fn unknown_route(config: &Config, name: &RouteName) -> ServiceError {
         config.file.display(),
         known.join(", ")
     ))
-}
-
-/// Where a route's mapping files are, for messages.
-pub fn mapping_folder(config: &Config, name: &RouteName) -> Option<PathBuf> {
-    config.routes.get(name).map(|route| route.mappings.clone())
 }
