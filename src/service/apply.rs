@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use chrono::TimeDelta;
 use crmsync_core::engine::fields::payload_fingerprint;
 use crmsync_core::engine::normalize::{denormalize, normalize};
-use crmsync_core::model::mapping::WriteMode;
+use crmsync_core::model::mapping::{AuditWrites, WriteMode};
 use crmsync_core::model::plan::Change;
 use crmsync_core::model::row::{OpenRow, RowId, RowKind};
 use crmsync_core::model::state::SubjectKey;
@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::error::{Exit, ServiceError};
 use super::observe::Observer;
+use super::overwritten::{Sent, find_overwritten};
 use super::run::RunContext;
 use crate::connectors::{
     Capabilities, ConnectorError, ErrorKind, Page, Recovery, RowResult, UpdateRow, Written,
@@ -29,6 +30,8 @@ use crate::store::{Commit, Ending, Intent, IntentState, Observed, PageCommit, Ro
 const BATCH: usize = 100;
 /// Local steps committed together.
 const LOCAL_BATCH: usize = 500;
+/// A write that took longer is worth an audit.
+const SUSPECT_WINDOW_MS: i64 = 10_000;
 
 /// What applying a plan came to.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -48,6 +51,8 @@ pub struct Tally {
     /// Writes that no condition guarded against an edit between re-read and effect, and the longest such window.
     pub unguarded: u64,
     pub longest_window_ms: i64,
+    /// Edits that a write overwrote unseen, as far as writes were audited.
+    pub overwritten: u64,
     /// Links written in this pass, and records whose create was refused.
     #[serde(skip)]
     pub touched: BTreeSet<(EntityName, SubjectKey)>,
@@ -75,6 +80,7 @@ impl Tally {
         self.in_doubt += other.in_doubt;
         self.skipped += other.skipped;
         self.unguarded += other.unguarded;
+        self.overwritten += other.overwritten;
         self.longest_window_ms = self.longest_window_ms.max(other.longest_window_ms);
         self.touched.extend(other.touched);
     }
@@ -105,6 +111,7 @@ impl Tally {
             ("in_doubt", self.in_doubt),
             ("skipped", self.skipped),
             ("unguarded_writes", self.unguarded),
+            ("overwritten", self.overwritten),
             ("longest_window_ms", u64::try_from(self.longest_window_ms).unwrap_or(0)),
         ];
         counts.extend(others.map(|(name, count)| (name.to_owned(), count)));
@@ -142,6 +149,27 @@ struct Ready<'p> {
     /// Values in canonical names, with links resolved to IDs.
     values: BTreeMap<FieldName, Value>,
     remote: BTreeMap<RemoteField, Value>,
+}
+
+impl Ready<'_> {
+    /// Whether the record had been changed shortly before: somebody may be at work on it.
+    fn is_fresh(&self, within: TimeDelta) -> bool {
+        let changed = self.current.as_ref().and_then(|current| current.modified_at);
+        changed.is_some_and(|changed| self.intent.armed_at - changed < within)
+    }
+
+    /// The update as it was sent; nothing for other writes.
+    fn sent(&self) -> Option<Sent<'_>> {
+        let OpKind::Update { id, changes, .. } = &self.op.kind else { return None };
+        let source = changes.iter().map(|(field, change)| (field.clone(), change.source.clone()));
+        Some(Sent {
+            link: &self.op.link,
+            record: id,
+            before: &self.intent.before,
+            after: &self.values,
+            source: source.collect(),
+        })
+    }
 }
 
 impl<'a> Applier<'a> {
@@ -293,6 +321,7 @@ impl<'a> Applier<'a> {
             tally.longest_window_ms = tally.longest_window_ms.max(window);
         }
         self.read_back(entity, side, &ready, &results).await?;
+        self.audit(entity, side, &ready, &results, window, tally).await?;
         match results
             .into_iter()
             .find_map(|result| result.err().filter(|error| ServiceError::is_side_down(&error.kind)))
@@ -609,6 +638,33 @@ impl<'a> Applier<'a> {
         self.pin_rewrites(entity, side, rewrites).await
     }
 
+    /// Compares updates with the side's own history, as far as the mapping asks for it: semantics §10.2.
+    async fn audit(
+        &self,
+        entity: &Entity,
+        side: Side,
+        ready: &[Ready<'_>],
+        results: &[RowResult],
+        window_ms: i64,
+        tally: &mut Tally,
+    ) -> Result<(), ServiceError> {
+        let done = ready.iter().zip(results).filter(|(_, result)| result.is_ok());
+        let audited = done.filter(|(ready, _)| match entity.audit_writes {
+            AuditWrites::Off => false,
+            AuditWrites::Suspect => {
+                window_ms > SUSPECT_WINDOW_MS || ready.is_fresh(self.run.settings.settle)
+            }
+            AuditWrites::All => true,
+        });
+        let sent: Vec<_> = audited.filter_map(|(ready, _)| ready.sent()).collect();
+        let rows = find_overwritten(self.run, entity, side, &sent).await;
+        tally.overwritten += rows.len() as u64;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        Ok(self.store.settle(&entity.name, &[], &rows, &[], &self.run.id, self.run.now()).await?)
+    }
+
     /// `SERVER_REWRITE`: baseline := (source, read-back), pinned, reported, neither retried nor sent back.
     async fn pin_rewrites(
         &self,
@@ -741,6 +797,7 @@ fn rewrite_row(
         left: Some(pair.left.clone()),
         right: Some(pair.right.clone()),
         modified_at: Pair::default(),
+        changed_at: Pair::default(),
         winner: Some(side),
         policy: None,
         evidence: None,

@@ -12,6 +12,7 @@ use crmsync_core::model::{
 };
 
 use super::error::ServiceError;
+use super::history::tell_field_times;
 use super::identities::{KnownIdentities, PlannedLinks};
 use super::run::RunContext;
 use crate::store::{RouteMeta, RouteReader, RouteStore};
@@ -128,8 +129,11 @@ async fn plan(
             let identities =
                 KnownIdentities::load(store, entity, &subjects, &planned_links).await?;
             let state = EntityState { subjects, ..frame.clone() };
-            let state = with_candidates(store, entity, state, &identities).await?;
-            let chunk = plan_entity(entity, &state, &identities, &context);
+            let mut state = with_candidates(store, entity, state, &identities).await?;
+            let mut chunk = plan_entity(entity, &state, &identities, &context);
+            if tell_field_times(run, store, entity, &chunk, &mut state).await? {
+                chunk = plan_entity(entity, &state, &identities, &context);
+            }
             store
                 .settle(&entity.name, &chunk.settled, &chunk.rows, &keys, &run.id, run.now())
                 .await?;
@@ -172,7 +176,8 @@ async fn frame(
         complete[side] = store.cursor(&entity.name, side).await?.complete;
         unhealthy[side] = complete[side]
             && live_links > 0
-            && store.alive(&entity.name, side).await? * 2 < live_links;
+            && store.alive(&entity.name, side).await? * 100
+                < live_links * run.settings.guards.empty_side_percent;
     }
     Ok(EntityState {
         complete,
