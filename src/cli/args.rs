@@ -75,8 +75,16 @@ pub enum Command {
     Runs(Runs),
     /// Explain a record, or one of its values
     Why(Why),
+    /// Say that two records are one
+    Link(Link),
+    /// Say that two linked records are not one
+    Unlink(Unlink),
     /// Show each route's last run, open rows and lag
     Status,
+    /// Compare both sides whole, and tell how much is in sync
+    Audit(Audit),
+    /// Seal the stored sign-ins with a new key
+    RotateKey,
     /// Sync two simulated CRMs on this machine: no account, no network
     Demo(Demo),
     /// Serve both CRM simulators on this machine
@@ -350,6 +358,39 @@ pub struct Why {
     pub id: String,
     /// Canonical name of a field
     pub field: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Link {
+    /// Route and entity
+    #[arg(value_name = "ROUTE/ENTITY")]
+    pub target: Target,
+    /// ID of the record on the left side
+    pub left: String,
+    /// ID of the record on the right side
+    pub right: String,
+    /// Take either record out of the link it is in; the record left behind is not matched again by itself
+    #[arg(long = "move")]
+    pub moves: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Unlink {
+    /// Route and entity
+    #[arg(value_name = "ROUTE/ENTITY")]
+    pub target: Target,
+    /// ID of one of the two records
+    pub id: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Audit {
+    /// What to compare, as route or route/entity; default: everything
+    #[arg(value_name = "ROUTE[/ENTITY]")]
+    pub targets: Vec<Target>,
+    /// Show every difference that is kept, not only the first ones
+    #[arg(long)]
+    pub all: bool,
 }
 
 #[derive(Args, Debug)]

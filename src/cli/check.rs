@@ -1,6 +1,9 @@
 //! `check`: proves the store, every connection and every mapping, and says what is wrong with each.
 
+use std::collections::BTreeSet;
+
 use crmsync_core::mapping::Severity;
+use crmsync_core::model::{ModuleName, Side};
 use serde::Serialize;
 
 use super::context::Context;
@@ -9,7 +12,9 @@ use super::history::History;
 use super::mapping;
 use super::operations;
 use super::render::{counted, joined};
+use super::sides;
 use crate::config::Config;
+use crate::service::topology::refuse_circles;
 
 #[derive(Serialize)]
 struct Proof {
@@ -43,6 +48,9 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     for name in config.connections.keys() {
         let proof = connection(context, &config, name).await;
         proofs.push(Proof::new(format!("connection {name}"), proof));
+    }
+    if let Err(error) = refuse_circles(&config) {
+        proofs.push(Proof::new("routes".into(), Err(error.into())));
     }
     for (name, route) in &config.routes {
         let compiled = operations::compile(context, &config, route).await;
@@ -91,18 +99,45 @@ async fn store(context: &Context, config: &Config) -> Result<(String, Vec<String
     Ok(("opens".to_owned(), key))
 }
 
+/// Signs in, and reads a first page of every mapped module: what a scope or a right hides shows here, and not in
+/// the first run.
 async fn connection(
     context: &Context,
     config: &Config,
     name: &str,
 ) -> Result<(String, Vec<String>), Failure> {
     let connector = operations::connector(context, config, name).await?;
+    // What is remembered proves nothing about now.
+    connector.forget_metadata();
     let account = connector.account().await?;
-    let modules = connector.modules().await?.len() as u64;
+    let known = connector.modules().await?;
+    let mut readable = 0;
+    for module in mapped(config, name) {
+        // A module that is not there is told by its mapping file, with line and caret.
+        if known.iter().any(|(known, _)| *known == module) {
+            operations::read_first_page(connector.as_ref(), &module).await?;
+            readable += 1;
+        }
+    }
     operations::remember(context, config, name, connector.as_ref()).await?;
     let zone = account.time_zone.map(|zone| format!(", {zone}")).unwrap_or_default();
     let plan = if account.plan.is_empty() { String::new() } else { format!(", {}", account.plan) };
     let (user, organization) = (&account.user, &account.organization);
-    let modules = counted(modules, "module");
-    Ok((format!("authorised as {user} at {organization}{plan}{zone}; {modules}"), account.warnings))
+    let modules = counted(known.len() as u64, "module");
+    let message = format!(
+        "authorised as {user} at {organization}{plan}{zone}; {modules}, {readable} mapped and readable"
+    );
+    Ok((message, account.warnings))
+}
+
+/// Modules of the connection that mapping files name.
+fn mapped(config: &Config, name: &str) -> BTreeSet<ModuleName> {
+    let mut modules = BTreeSet::new();
+    for route in config.routes.values() {
+        for named in sides::modules(&route.mappings).into_values() {
+            let own = Side::BOTH.into_iter().filter(|side| route.sides[*side] == name);
+            modules.extend(own.map(|side| named[side].clone()));
+        }
+    }
+    modules
 }

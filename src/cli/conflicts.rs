@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crmsync_core::model::row::{Choice, Resolution, RowKind};
-use crmsync_core::model::{RouteName, Value};
+use crmsync_core::model::{OpenRow, RouteName, Value};
 use serde::Serialize;
 
 use super::args::{self, Format};
@@ -293,7 +293,7 @@ fn resolution(
             .flatten()
             .collect();
     let choice = report::csv::parse_choice(choice, value, &samples)?;
-    suits(&choice, row.kind, &row.candidates)?;
+    suits(&choice, row)?;
     Ok(Resolution {
         row: row.id.clone(),
         choice,
@@ -303,34 +303,47 @@ fn resolution(
     })
 }
 
-fn suits(
-    choice: &Choice,
-    kind: RowKind,
-    candidates: &[crmsync_core::model::RecordId],
-) -> Result<(), String> {
-    match (choice, kind) {
-        (Choice::Link { candidate }, RowKind::Match)
-            if !candidates.is_empty() && !candidates.contains(candidate) =>
-        {
-            let known: Vec<_> = candidates.iter().map(ToString::to_string).collect();
-            Err(format!("`{candidate}` is no candidate; candidates: {}", known.join(", ")))
-        }
-        (Choice::Link { .. } | Choice::Create, RowKind::Match)
-        | (Choice::Ignore, _)
-        | (
-            Choice::Left | Choice::Right | Choice::Value { .. } | Choice::Pin,
-            RowKind::Conflict | RowKind::Hold,
-        ) => Ok(()),
-        (Choice::Link { .. } | Choice::Create, RowKind::Conflict | RowKind::Hold) => {
-            Err("this row is about a value; write left, right, value or pin".into())
-        }
-        (Choice::Left | Choice::Right | Choice::Value { .. } | Choice::Pin, RowKind::Match) => {
-            Err("this row asks which records belong together; write link:ID, create or ignore"
-                .into())
-        }
-        (_, RowKind::Quarantine) => Err(
+/// Refuses a choice that would do nothing.
+fn suits(choice: &Choice, row: &OpenRow) -> Result<(), String> {
+    if let (Choice::Link { candidate }, RowKind::Match) = (choice, row.kind)
+        && !row.candidates.is_empty()
+        && !row.candidates.contains(candidate)
+    {
+        let known: Vec<_> = row.candidates.iter().map(ToString::to_string).collect();
+        return Err(format!("`{candidate}` is no candidate; candidates: {}", known.join(", ")));
+    }
+    let choices = row.choices();
+    if choices.contains(&choice.word()) {
+        return Ok(());
+    }
+    Err(match row.kind {
+        RowKind::Quarantine => {
             "a side refused this; correct it there or in the mapping, then crmsync failures retry"
-                .into(),
-        ),
+                .into()
+        }
+        RowKind::Conflict if choices.is_empty() => {
+            "nothing is to be decided here; crmsync runs redo or accept ends an undo".into()
+        }
+        RowKind::Hold if choices.is_empty() => {
+            "this waits for evidence, or for another record; crmsync conflicts show tells what for"
+                .into()
+        }
+        RowKind::Match => {
+            format!("this row asks which records belong together; write {}", spelled(choices))
+        }
+        RowKind::Conflict | RowKind::Hold => {
+            format!("this row is about a value; write {}", spelled(choices))
+        }
+    })
+}
+
+/// `left, right or pin`.
+fn spelled(choices: &[&str]) -> String {
+    let words = choices.iter().map(|word| if *word == "link" { "link:ID" } else { word });
+    let words: Vec<_> = words.collect();
+    match words.as_slice() {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [most @ .., last] => format!("{} or {last}", most.join(", ")),
     }
 }

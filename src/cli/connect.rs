@@ -51,6 +51,7 @@ pub(super) async fn run(context: &Context, args: &Connect) -> Result<Exit, Failu
         Connection::Sql(_) => Vec::new(),
     };
     let connector = operations::connector(context, &config, name).await?;
+    connector.forget_metadata();
     let account = connector.account().await?;
     let mut connected = Connected { missing_scopes, ..connected(name, account) };
     if args.install {

@@ -20,7 +20,7 @@ struct Shipped;
 
 /// The set that `init` writes.
 const SET: &str = "zoho-pipedrive/";
-const KEY: &str = "CRMSYNC_KEY";
+pub(super) const KEY: &str = "CRMSYNC_KEY";
 
 #[derive(Serialize)]
 pub(super) struct Written {

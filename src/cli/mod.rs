@@ -5,6 +5,7 @@
 //! `render.rs` alone; notes, questions and logs go to stderr.
 
 pub mod args;
+mod audit;
 mod check;
 mod completions;
 mod conflicts;
@@ -18,6 +19,7 @@ mod format;
 mod history;
 mod init;
 mod interrupt;
+mod links;
 mod mapping;
 pub mod operations;
 mod plan;
@@ -25,6 +27,7 @@ mod plan_view;
 pub mod progress;
 pub mod render;
 pub mod report;
+mod rotate_key;
 mod rows_view;
 mod run_view;
 mod runs;
@@ -127,7 +130,11 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Failures(args) => failures::run(context, args).await,
         Command::Runs(args) => runs::run(context, args).await,
         Command::Why(args) => why::run(context, args).await,
+        Command::Link(args) => links::link(context, args).await,
+        Command::Unlink(args) => links::unlink(context, args).await,
         Command::Status => status::run(context).await,
+        Command::Audit(args) => audit::run(context, args).await,
+        Command::RotateKey => rotate_key::run(context).await,
         Command::Demo(args) => demo::demo(context, args.once).await,
         Command::Sandbox(args) => sandbox::sandbox(context, args).await,
         Command::Completions(args) => completions::completions(context, args),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use crmsync_core::mapping::{self, Diagnostic, SideMetadata};
 use crmsync_core::model::schema::ModuleSchema;
-use crmsync_core::model::{ModuleName, Pair, RouteName, Side};
+use crmsync_core::model::{EntityName, ModuleName, Pair, RecordId, RouteName, Side};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
 
@@ -20,9 +20,11 @@ use super::progress::Progress;
 use super::render::note;
 use super::runs::AfterUndo;
 use crate::config::{self, Config, Route, Secret};
-use crate::connectors::Connector;
 use crate::connectors::http::HttpSettings;
 use crate::connectors::zoho as zoho_api;
+use crate::connectors::{Connector, ListRequest, Order};
+use crate::service::audit::AuditReport;
+use crate::service::links::Bound;
 use crate::service::{Session, Silent, connect};
 use crate::store::Store;
 
@@ -61,6 +63,49 @@ pub(super) async fn sync(
 ) -> Result<RunReport, Failure> {
     let session = Box::pin(Session::open(config, route, &context.ambient)).await?;
     let report = Box::pin(session.sync(options, progress)).await;
+    session.close().await?;
+    Ok(report?)
+}
+
+/// Compares both sides of one route.
+pub(super) async fn audit(
+    context: &Context,
+    config: &Config,
+    route: &RouteName,
+    options: &RunOptions,
+    progress: &dyn Progress,
+) -> Result<AuditReport, Failure> {
+    let session = Box::pin(Session::open(config, route, &context.ambient)).await?;
+    let report = Box::pin(session.audit(options, progress)).await;
+    session.close().await?;
+    Ok(report?)
+}
+
+/// Binds two records by a person's word.
+pub(super) async fn link(
+    context: &Context,
+    config: &Config,
+    route: &RouteName,
+    entity: &EntityName,
+    ends: &Pair<RecordId>,
+    bound: Bound,
+) -> Result<RunReport, Failure> {
+    let session = Box::pin(Session::open(config, route, &context.ambient)).await?;
+    let report = Box::pin(session.link(entity, ends, bound)).await;
+    session.close().await?;
+    Ok(report?)
+}
+
+/// Parts a record from its counterpart.
+pub(super) async fn unlink(
+    context: &Context,
+    config: &Config,
+    route: &RouteName,
+    entity: &EntityName,
+    id: &RecordId,
+) -> Result<RunReport, Failure> {
+    let session = Box::pin(Session::open(config, route, &context.ambient)).await?;
+    let report = Box::pin(session.unlink(entity, id)).await;
     session.close().await?;
     Ok(report?)
 }
@@ -210,6 +255,20 @@ pub(super) async fn schema(
     let failure = Failure::config(format!("{connection} has no module `{module}`"));
     let nearest = mapping::diagnostic::did_you_mean(module.as_str(), names.iter().copied());
     Err(failure.help(nearest.unwrap_or_else(|| format!("modules: {}", names.join(", ")))))
+}
+
+/// Reads the first page of a module, to see whether it may be read.
+pub(super) async fn read_first_page(
+    connector: &dyn Connector,
+    module: &ModuleName,
+) -> Result<(), Failure> {
+    let schema = connector.describe(module).await?;
+    let readable = schema.fields.into_iter().filter(|field| field.readable);
+    let fields: Vec<_> = readable.map(|field| field.name).take(1).collect();
+    let request =
+        ListRequest { module, fields: &fields, since: None, order: Order::Id, page: None };
+    connector.list(&request).await?;
+    Ok(())
 }
 
 /// Checks a route's mapping files against both sides' live metadata: warnings and errors, in the files' order.

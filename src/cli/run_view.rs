@@ -41,7 +41,7 @@ pub(super) fn show(report: &RunReport, names: &Pair<String>) -> String {
 
 /// Writes and cost by side, and whatever else happened.
 pub(super) fn counts(run: &RunRecord, names: &Pair<String>) -> String {
-    const OTHERS: [(&str, &str); 8] = [
+    const OTHERS: [(&str, &str); 10] = [
         ("linked", "pairs linked"),
         ("noted", "agreements noted"),
         ("stale", "left for the next run: the record changed meanwhile"),
@@ -50,6 +50,8 @@ pub(super) fn counts(run: &RunRecord, names: &Pair<String>) -> String {
         ("skipped", "left alone: their side went out of reach"),
         ("unguarded_writes", "written without a check against edits in that moment"),
         ("longest_window_ms", "ms the longest such moment"),
+        ("overwritten", "edits overwritten in that moment: crmsync conflicts list --all"),
+        ("unstamped", "changed without a new modified time: only a full run sees such changes"),
     ];
     let count = |name: &str| run.counts.get(name).copied().unwrap_or_default();
     let width = names.left.chars().count().max(names.right.chars().count());

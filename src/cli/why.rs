@@ -176,17 +176,19 @@ fn state(names: &Pair<String>, left: bool, right: bool) -> String {
 fn writes(explanation: &Explanation, only: Option<&FieldName>) -> String {
     let mut text = String::new();
     for effect in &explanation.effects {
-        let touched =
-            effect.after.iter().filter(|(field, _)| only.is_none_or(|only| only == *field));
-        for (field, after) in touched {
+        let Some(side) = effect.op.writes() else { continue };
+        let touched = effect.after.iter();
+        let mut touched =
+            touched.filter(|(field, _)| only.is_none_or(|only| only == *field)).peekable();
+        if touched.peek().is_some() {
             let at = effect.at.format("%Y-%m-%d %H:%M:%S UTC");
-            let Some(side) = effect.op.writes() else { continue };
+            let (name, run, code) = (&explanation.names[side], &effect.run, effect.op.code);
+            let _ = writeln!(text, "\nwritten to {name} {at}, run {run}, {code}");
+        }
+        for (field, after) in touched {
             let before = effect.before.get(field).map(|it| explanation.value(field, side, it));
             let (before, after) =
                 (before.unwrap_or_default(), explanation.value(field, side, after));
-            let side = format!(" to {}", explanation.names[side]);
-            let (run, code) = (&effect.run, effect.op.code);
-            let _ = writeln!(text, "\nwritten{side} {at}, run {run}, {code}");
             let _ = writeln!(text, "    {field}: {before} → {after}");
         }
     }

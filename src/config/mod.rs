@@ -46,11 +46,37 @@ pub struct Config {
     pub connections: BTreeMap<String, Connection>,
     pub routes: BTreeMap<RouteName, Route>,
     pub replications: BTreeMap<String, Replication>,
-    /// `H` of semantics §0: how long a lost write may still take effect and show.
-    pub settle: Duration,
+    pub sync: SyncSettings,
     pub guards: GuardLimits,
     /// Things that work and are unwise, such as a secret in plain text.
     pub warnings: Vec<String>,
+}
+
+/// Numbers of every run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyncSettings {
+    /// `H` of semantics §0: how long a lost write may still take effect and show.
+    pub settle: Duration,
+    /// Read again before the watermark.
+    pub overlap: Duration,
+    /// Every listing is read whole after this long.
+    pub full_every: Duration,
+    /// Updates of an entity and side up to which `auto` writes one by one, each refused if the record moved on.
+    pub conditional_up_to: u64,
+    /// When refused records and fields are tried again.
+    pub retry_refused: Duration,
+}
+
+impl Default for SyncSettings {
+    fn default() -> Self {
+        Self {
+            settle: Duration::from_mins(2),
+            overlap: Duration::from_mins(5),
+            full_every: Duration::from_hours(7 * 24),
+            conditional_up_to: 50,
+            retry_refused: Duration::from_hours(24),
+        }
+    }
 }
 
 /// Where our own state lives.
@@ -128,7 +154,7 @@ fn read(reading: &Reading<'_>, file: &Path, mut root: Section<'_>) -> Option<Con
             routes::read_replication(section, &connections).map(|replication| (name, replication))
         })
         .collect();
-    let settle = read_sync(&mut root);
+    let sync = read_sync(&mut root);
     let guards = read_guards(&mut root);
     root.finish();
     Some(Config {
@@ -140,7 +166,7 @@ fn read(reading: &Reading<'_>, file: &Path, mut root: Section<'_>) -> Option<Con
             .collect(),
         routes,
         replications,
-        settle,
+        sync,
         guards,
         warnings: Vec::new(),
     })
@@ -205,22 +231,33 @@ fn check_store_url(reading: &Reading<'_>, section: &Section<'_>, url: Secret) ->
     Some(Secret::plain("store.url", &format!("sqlite://{}", path.display())))
 }
 
-fn read_sync(root: &mut Section<'_>) -> Duration {
-    let default = Duration::from_mins(2);
+fn read_sync(root: &mut Section<'_>) -> SyncSettings {
+    let default = SyncSettings::default();
     let Some(mut section) = root.section("sync") else { return default };
-    let settle = section.period("settle").unwrap_or(default);
+    let settings = SyncSettings {
+        settle: section.period("settle").unwrap_or(default.settle),
+        overlap: section.period("overlap").unwrap_or(default.overlap),
+        full_every: section.period("full_every").unwrap_or(default.full_every),
+        conditional_up_to: section
+            .whole_number("conditional_up_to")
+            .unwrap_or(default.conditional_up_to),
+        retry_refused: section.period("retry_refused").unwrap_or(default.retry_refused),
+    };
     section.finish();
-    settle
+    settings
 }
 
 fn read_guards(root: &mut Section<'_>) -> GuardLimits {
     let mut limits = GuardLimits::default();
     let Some(mut section) = root.section("guards") else { return limits };
     let mut set = |key, limit: &mut u64| *limit = section.whole_number(key).unwrap_or(*limit);
+    set("delete_floor", &mut limits.delete_floor);
+    set("delete_ceiling", &mut limits.delete_ceiling);
     set("create_floor", &mut limits.create_floor);
     set("create_percent", &mut limits.create_percent);
     set("mass_change_percent", &mut limits.mass_change_percent);
     set("mass_change_floor", &mut limits.mass_change_floor);
+    set("empty_side_percent", &mut limits.empty_side_percent);
     if let Some(writes) = section.whole_number("oscillation_writes") {
         limits.oscillation_writes = usize::try_from(writes).unwrap_or(usize::MAX);
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::NaiveDate;
-use crmsync_core::model::{Pair, RouteName};
+use crmsync_core::model::{Pair, Policy, RouteName};
 
 use super::connections::Connection;
 use super::section::{Reading, Section, nearest};
@@ -21,6 +21,8 @@ pub struct Route {
     /// `None`: runs only when asked to.
     pub schedule: Option<Schedule>,
     pub webhooks: bool,
+    /// Who wins where the mapping file and its fields do not say.
+    pub conflicts: Option<Policy>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +80,7 @@ pub(super) fn read_route(
     }
     let schedule = read_schedule(&mut section);
     let webhooks = section.flag("webhooks").unwrap_or(false);
+    let conflicts = section.choice("conflicts", &POLICIES);
     section.finish();
     Some(Route {
         name: RouteName::new(name),
@@ -85,8 +88,18 @@ pub(super) fn read_route(
         mappings: reading.folder.join(mappings?),
         schedule,
         webhooks,
+        conflicts,
     })
 }
+
+const POLICIES: [(&str, Policy); 6] = [
+    ("newest", Policy::Newest),
+    ("prefer-left", Policy::PreferLeft),
+    ("prefer-right", Policy::PreferRight),
+    ("queue", Policy::Queue),
+    ("owner-left", Policy::OwnerLeft),
+    ("owner-right", Policy::OwnerRight),
+];
 
 pub(super) fn read_replication(
     mut section: Section<'_>,

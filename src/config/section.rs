@@ -44,11 +44,20 @@ pub(super) struct Section<'a> {
     pub(super) place: Option<Range<usize>>,
     table: Table,
     known: Vec<&'static str>,
+    /// Keys that were there, whatever became of their values.
+    present: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
     pub(super) fn root(reading: &'a Reading<'a>, table: Table) -> Self {
-        Self { reading, path: String::new(), place: None, table, known: Vec::new() }
+        Self {
+            reading,
+            path: String::new(),
+            place: None,
+            table,
+            known: Vec::new(),
+            present: Vec::new(),
+        }
     }
 
     fn key_path(&self, key: &str) -> String {
@@ -57,7 +66,9 @@ impl<'a> Section<'a> {
 
     fn take(&mut self, key: &'static str) -> Option<Located> {
         self.known.push(key);
-        self.table.remove(key).map(|entry| entry.value)
+        let found = self.table.remove(key).map(|entry| entry.value);
+        self.present.extend(found.is_some().then_some(key));
+        found
     }
 
     /// Reports a mistake about the value of `key` at `place`.
@@ -99,8 +110,11 @@ impl<'a> Section<'a> {
         self.word(key).map(|word| word.text)
     }
 
-    /// Reports that a key is missing.
+    /// Reports that a key is missing, unless it is there and has been refused.
     pub(super) fn missing(&self, key: &str, help: &str) {
+        if self.present.contains(&key) {
+            return;
+        }
         let name =
             if self.path.is_empty() { "the file".to_owned() } else { format!("[{}]", self.path) };
         let finding = Finding::new(format!("{name} lacks `{key}`"));
@@ -250,6 +264,7 @@ impl<'a> Section<'a> {
                     place: found.origin.place(),
                     table,
                     known: Vec::new(),
+                    present: Vec::new(),
                 };
                 let secret = source.secret_source(path);
                 source.finish();
@@ -352,9 +367,14 @@ impl<'a> Section<'a> {
     fn open(&self, key: &str, path: String, found: Located) -> Option<Self> {
         let place = found.origin.place();
         match found.node {
-            Node::Table(table) => {
-                Some(Self { reading: self.reading, path, place, table, known: Vec::new() })
-            }
+            Node::Table(table) => Some(Self {
+                reading: self.reading,
+                path,
+                place,
+                table,
+                known: Vec::new(),
+                present: Vec::new(),
+            }),
             Node::Text(_)
             | Node::Integer(_)
             | Node::Float(_)

@@ -84,7 +84,7 @@ fn given_every_table_when_parsed_then_each_value_arrives() {
     assert_eq!(replication.streams, Some(vec!["deals".to_owned(), "persons".to_owned()]));
     assert_eq!(replication.start_date, chrono::NaiveDate::from_ymd_opt(2024, 1, 31));
     assert_eq!(replication.deletes, ReplicaDeletes::Hard);
-    assert_eq!(config.settle, Duration::from_secs(90));
+    assert_eq!(config.sync.settle, Duration::from_secs(90));
     assert!(config.warnings.is_empty(), "{:?}", config.warnings);
 }
 
@@ -92,7 +92,7 @@ fn given_every_table_when_parsed_then_each_value_arrives() {
 fn given_nothing_but_a_store_when_parsed_then_the_defaults_hold() {
     let config = parse("[store]\nurl = \"sqlite://a.db\"\n", &[]).expect("a valid file");
 
-    assert_eq!(config.settle, Duration::from_mins(2));
+    assert_eq!(config.sync, SyncSettings::default());
     assert_eq!(config.guards, GuardLimits::default());
     assert!(config.routes.is_empty());
 }

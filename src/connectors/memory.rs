@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub struct Memory {
     /// How long an answer is good for; `None`: for ever.
     lifetime: Option<Duration>,
+    /// Whose answers they are: those of another sign-in or host say nothing about this one.
+    origin: String,
     kept: Mutex<Kept>,
 }
 
@@ -21,6 +23,13 @@ pub struct Memory {
 struct Kept {
     answers: BTreeMap<String, Remembered>,
     changed: bool,
+}
+
+/// What goes from one process to the next.
+#[derive(Serialize, Deserialize)]
+struct Dump {
+    origin: String,
+    answers: BTreeMap<String, Remembered>,
 }
 
 /// One answer.
@@ -34,12 +43,20 @@ pub struct Remembered {
 impl Memory {
     /// Remembers nothing yet.
     pub fn new(lifetime: Option<Duration>) -> Self {
-        Self { lifetime, kept: Mutex::default() }
+        Self { lifetime, origin: String::new(), kept: Mutex::default() }
     }
 
-    /// Takes over what [`Memory::dump`] gave an earlier process; what is unreadable is forgotten.
+    /// Binds it to one sign-in: `origin` is different for every other one.
+    #[must_use]
+    pub fn of(self, origin: impl Into<String>) -> Self {
+        Self { origin: origin.into(), ..self }
+    }
+
+    /// Takes over what [`Memory::dump`] gave an earlier process with the same sign-in; what is unreadable is
+    /// forgotten.
     pub fn restore(&self, kept: serde_json::Value) {
-        if let Ok(answers) = serde_json::from_value(kept) {
+        let known = serde_json::from_value::<Dump>(kept).ok();
+        if let Some(Dump { answers, .. }) = known.filter(|known| known.origin == self.origin) {
             *self.kept() = Kept { answers, changed: false };
         }
     }
@@ -47,7 +64,10 @@ impl Memory {
     /// What is remembered, if that changed since the last call.
     pub fn dump(&self) -> Option<serde_json::Value> {
         let mut kept = self.kept();
-        let all = std::mem::take(&mut kept.changed).then(|| serde_json::to_value(&kept.answers))?;
+        let all = std::mem::take(&mut kept.changed).then(|| {
+            let (origin, answers) = (self.origin.clone(), kept.answers.clone());
+            serde_json::to_value(Dump { origin, answers })
+        })?;
         all.ok()
     }
 
@@ -98,15 +118,20 @@ mod tests {
     }
 
     #[test]
-    fn given_a_dump_when_restored_then_it_answers_alike_and_is_not_dumped_again() {
+    fn given_a_dump_when_restored_then_it_answers_alike_for_the_same_sign_in_and_is_not_dumped_again()
+     {
         let (old, new) = (Memory::new(None), Memory::new(None));
         old.keep(
             "GET fields",
             Remembered { at: at(0), status: 200, body: serde_json::json!({ "a": 1 }) },
         );
 
-        new.restore(old.dump().unwrap());
+        let dump = old.dump().unwrap();
+        let another = Memory::new(None).of("another sign-in");
+        another.restore(dump.clone());
+        new.restore(dump);
 
+        assert!(another.recall("GET fields", at(9)).is_none());
         assert_eq!(new.recall("GET fields", at(9)), old.recall("GET fields", at(9)));
         assert_eq!((old.dump(), new.dump()), (None, None));
     }

@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use crmsync_core::model::row::Evidence;
 use crmsync_core::model::schema::{ModuleSchema, User};
 use crmsync_core::model::{ModuleName, RecordId, RemoteField, RemoteRecord, Value};
 
@@ -30,6 +29,8 @@ pub struct Account {
     pub plan: String,
     pub time_zone: Option<chrono_tz::Tz>,
     pub currency: Option<String>,
+    /// The user may see every record: only then can one that is not found count as deleted (semantics §9.1).
+    pub sees_all: bool,
     /// Things a person should know: not an admin, cannot see everything, trial.
     pub warnings: Vec<String>,
     /// Identifies organization and user: another one under the same connection is a scope change.
@@ -135,6 +136,27 @@ pub enum Probe {
     /// Not there, or not visible: ambiguous.
     NotFound,
     Unknown(String),
+}
+
+/// Changes of one record's fields, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    pub changes: Vec<PastChange>,
+    /// As in [`Page`].
+    pub server_time: Option<DateTime<Utc>>,
+    pub received_at: DateTime<Utc>,
+}
+
+/// One field as it changed at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastChange {
+    /// As it was asked for.
+    pub field: RemoteField,
+    /// By the side's clock.
+    pub at: DateTime<Utc>,
+    /// Values before and after; `None` where the side tells them in words that are no value of the field.
+    pub before: Option<Value>,
+    pub after: Option<Value>,
 }
 
 /// One row of an update, made right after the record was read again.
@@ -267,14 +289,15 @@ pub trait Connector: Send + Sync {
         label: &str,
     ) -> Result<RemoteField, ConnectorError>;
 
-    /// When and how a field was last changed, for conflicts decided by field history.
-    async fn field_changed_at(
+    /// What the side itself remembers about changes of the named fields of one record: the newest, not all.
+    /// `None` where it keeps no history of the module.
+    async fn history(
         &self,
         _module: &ModuleName,
         _id: &RecordId,
-        _field: &RemoteField,
-    ) -> Result<(Option<DateTime<Utc>>, Evidence), ConnectorError> {
-        Ok((None, Evidence::None))
+        _fields: &[RemoteField],
+    ) -> Result<Option<History>, ConnectorError> {
+        Ok(None)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use chrono::TimeDelta;
 use crmsync_core::engine::fields::payload_fingerprint;
 use crmsync_core::engine::normalize::{denormalize, normalize};
-use crmsync_core::model::mapping::WriteMode;
+use crmsync_core::model::mapping::{AuditWrites, WriteMode};
 use crmsync_core::model::plan::Change;
 use crmsync_core::model::row::{OpenRow, RowId, RowKind};
 use crmsync_core::model::state::SubjectKey;
@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::error::{Exit, ServiceError};
 use super::observe::Observer;
+use super::overwritten::{Sent, find_overwritten};
 use super::run::RunContext;
 use crate::connectors::{
     Capabilities, ConnectorError, ErrorKind, Page, Recovery, RowResult, UpdateRow, Written,
@@ -30,6 +31,8 @@ use crate::store::{Commit, Ending, Intent, IntentState, Observed, PageCommit, Ro
 const BATCH: usize = 100;
 /// Local steps committed together.
 const LOCAL_BATCH: usize = 500;
+/// A write that took longer is worth an audit.
+const SUSPECT_WINDOW_MS: i64 = 10_000;
 
 /// What applying a plan came to.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -49,6 +52,8 @@ pub struct Tally {
     /// Writes that no condition guarded against an edit between re-read and effect, and the longest such window.
     pub unguarded: u64,
     pub longest_window_ms: i64,
+    /// Edits that a write overwrote unseen, as far as writes were audited.
+    pub overwritten: u64,
     /// Links written in this pass, and records whose create was refused.
     #[serde(skip)]
     pub touched: BTreeSet<(EntityName, SubjectKey)>,
@@ -76,6 +81,7 @@ impl Tally {
         self.in_doubt += other.in_doubt;
         self.skipped += other.skipped;
         self.unguarded += other.unguarded;
+        self.overwritten += other.overwritten;
         self.longest_window_ms = self.longest_window_ms.max(other.longest_window_ms);
         self.touched.extend(other.touched);
     }
@@ -111,6 +117,7 @@ impl Tally {
             ("in_doubt", self.in_doubt),
             ("skipped", self.skipped),
             ("unguarded_writes", self.unguarded),
+            ("overwritten", self.overwritten),
             ("longest_window_ms", u64::try_from(self.longest_window_ms).unwrap_or(0)),
         ];
         counts.extend(others.map(|(name, count)| (name.to_owned(), count)));
@@ -128,15 +135,22 @@ pub(super) struct Applier<'a> {
 /// Ops of the same entity, kind and side.
 struct Group<'p> {
     entity: &'p EntityName,
+    /// Groups of the same entity and kind are of one stage.
+    stage: usize,
+    /// Groups of one stage and turn do not touch the same link.
+    turn: u8,
     target: Option<(Kind, Side)>,
     ops: Vec<&'p Op>,
 }
 
 impl Group<'_> {
-    /// Whether both are writes of the same kind and entity, to either side: independent of each other.
+    fn is_of(&self, op: &Op) -> bool {
+        *self.entity == op.entity && self.target.map(|of| of.0) == kind(op)
+    }
+
+    /// Whether both write at the same time without meeting.
     fn runs_beside(&self, next: &Self) -> bool {
-        let kinds = self.target.zip(next.target);
-        self.entity == next.entity && kinds.is_some_and(|(one, other)| one.0 == other.0)
+        (self.stage, self.turn) == (next.stage, next.turn)
     }
 }
 
@@ -156,6 +170,27 @@ struct Ready<'p> {
     /// Values in canonical names, with links resolved to IDs.
     values: BTreeMap<FieldName, Value>,
     remote: BTreeMap<RemoteField, Value>,
+}
+
+impl Ready<'_> {
+    /// Whether the record had been changed shortly before: somebody may be at work on it.
+    fn is_fresh(&self, within: TimeDelta) -> bool {
+        let changed = self.current.as_ref().and_then(|current| current.modified_at);
+        changed.is_some_and(|changed| self.intent.armed_at - changed < within)
+    }
+
+    /// The update as it was sent; nothing for other writes.
+    fn sent(&self) -> Option<Sent<'_>> {
+        let OpKind::Update { id, changes, .. } = &self.op.kind else { return None };
+        let source = changes.iter().map(|(field, change)| (field.clone(), change.source.clone()));
+        Some(Sent {
+            link: &self.op.link,
+            record: id,
+            before: &self.intent.before,
+            after: &self.values,
+            source: source.collect(),
+        })
+    }
 }
 
 impl<'a> Applier<'a> {
@@ -319,6 +354,7 @@ impl<'a> Applier<'a> {
             tally.longest_window_ms = tally.longest_window_ms.max(window);
         }
         self.read_back(entity, side, &ready, &results).await?;
+        self.audit(entity, side, &ready, &results, window, tally).await?;
         match results
             .into_iter()
             .find_map(|result| result.err().filter(|error| ServiceError::is_side_down(&error.kind)))
@@ -635,6 +671,33 @@ impl<'a> Applier<'a> {
         self.pin_rewrites(entity, side, rewrites).await
     }
 
+    /// Compares updates with the side's own history, as far as the mapping asks for it: semantics §10.2.
+    async fn audit(
+        &self,
+        entity: &Entity,
+        side: Side,
+        ready: &[Ready<'_>],
+        results: &[RowResult],
+        window_ms: i64,
+        tally: &mut Tally,
+    ) -> Result<(), ServiceError> {
+        let done = ready.iter().zip(results).filter(|(_, result)| result.is_ok());
+        let audited = done.filter(|(ready, _)| match entity.audit_writes {
+            AuditWrites::Off => false,
+            AuditWrites::Suspect => {
+                window_ms > SUSPECT_WINDOW_MS || ready.is_fresh(self.run.settings.settle)
+            }
+            AuditWrites::All => true,
+        });
+        let sent: Vec<_> = audited.filter_map(|(ready, _)| ready.sent()).collect();
+        let rows = find_overwritten(self.run, entity, side, &sent).await;
+        tally.overwritten += rows.len() as u64;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        Ok(self.store.settle(&entity.name, &[], &rows, &[], &self.run.id, self.run.now()).await?)
+    }
+
     /// `SERVER_REWRITE`: baseline := (source, read-back), pinned, reported, neither retried nor sent back.
     async fn pin_rewrites(
         &self,
@@ -767,6 +830,7 @@ fn rewrite_row(
         left: Some(pair.left.clone()),
         right: Some(pair.right.clone()),
         modified_at: Pair::default(),
+        changed_at: Pair::default(),
         winner: Some(side),
         policy: None,
         evidence: None,
@@ -1004,20 +1068,26 @@ fn batch_size(kind: Kind, capabilities: &Capabilities) -> usize {
 }
 
 /// Writes of one kind and entity are independent of each other: those to the same side go together, so that calls
-/// carry as many rows as they may.
+/// carry as many rows as they may. Only the two writes of one link are not (I24): the second one takes the next turn.
 fn groups(ops: &[Op]) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
+    let mut before: Option<&Op> = None;
     for op in ops {
         let target = op.writes().zip(kind(op)).map(|(side, kind)| (kind, side));
-        let stage = |group: &&mut Group<'_>| {
-            *group.entity == op.entity && group.target.map(|of| of.0) == target.map(|of| of.0)
+        let begun = groups.last().is_some_and(|last| last.is_of(op));
+        let stage = groups.last().map_or(0, |last| last.stage + usize::from(!begun));
+        let again = begun && before.is_some_and(|before| before.link == op.link);
+        let turn = u8::from(again && target.is_some());
+        let same = |group: &&mut Group<'_>| {
+            group.stage == stage && group.turn == turn && group.target == target
         };
-        let known = groups.iter_mut().rev().take_while(stage).find(|group| group.target == target);
-        match known {
+        match groups.iter_mut().find(same) {
             Some(group) => group.ops.push(op),
-            None => groups.push(Group { entity: &op.entity, target, ops: vec![op] }),
+            None => groups.push(Group { entity: &op.entity, stage, turn, target, ops: vec![op] }),
         }
+        before = Some(op);
     }
+    groups.sort_by_key(|group| (group.stage, group.turn));
     groups
 }
 

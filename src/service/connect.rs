@@ -76,13 +76,11 @@ pub async fn connector(
         config.connections.get(name).ok_or_else(|| unknown_connection(config, name))?;
     match connection {
         Connection::Zoho(settings) => {
-            let memory = memory(&settings.shared, store, name).await?;
-            let settings = zoho_settings(name, settings, store, memory, ambient).await?;
+            let settings = zoho_settings(name, settings, store, ambient).await?;
             Ok(Arc::new(Zoho::connect(settings, ambient.clock.clone())?))
         }
         Connection::Pipedrive(settings) => {
-            let memory = memory(&settings.shared, store, name).await?;
-            let settings = pipedrive_settings(name, settings, memory, ambient)?;
+            let settings = pipedrive_settings(name, settings, store, ambient).await?;
             Ok(Arc::new(Pipedrive::connect(settings, ambient.clock.clone())?))
         }
         Connection::Sql(_) => Err(ServiceError::Config(format!(
@@ -146,7 +144,6 @@ async fn zoho_settings(
     name: &str,
     settings: &config::Zoho,
     store: &Store,
-    memory: Arc<Memory>,
     ambient: &Ambient,
 ) -> Result<zoho::Settings, ServiceError> {
     let refresh_token = match &settings.refresh_token {
@@ -154,6 +151,11 @@ async fn zoho_settings(
         None => stored_refresh_token(name, store).await?,
     };
     let tokens = SealedTokens::new(store, name, &settings.client_id, &refresh_token);
+    let origin =
+        format!("{}|{:?}", settings.client_id, (&settings.accounts_url, &settings.api_url));
+    let origin = format!("{origin}|{:?}|{}", settings.environment, settings.api_version);
+    let memory =
+        memory(&settings.shared, store, name, &[&origin, refresh_token.expose_secret()]).await?;
     let defaults =
         zoho::Settings::new(name, oauth_client(name, settings)?, refresh_token, seed(ambient));
     let pace = match store.metadata(name, EDITION).await? {
@@ -182,10 +184,10 @@ async fn stored_refresh_token(name: &str, store: &Store) -> Result<SecretString,
     })
 }
 
-fn pipedrive_settings(
+async fn pipedrive_settings(
     name: &str,
     settings: &config::Pipedrive,
-    memory: Arc<Memory>,
+    store: &Store,
     ambient: &Ambient,
 ) -> Result<pipedrive::Settings, ServiceError> {
     let token = match &settings.sign_in {
@@ -205,6 +207,8 @@ fn pipedrive_settings(
             )));
         }
     };
+    let origin = [address.as_str(), token.expose_secret()];
+    let memory = memory(&settings.shared, store, name, &origin).await?;
     let defaults = pipedrive::Settings::at(name, address, token, seed(ambient));
     let burst = if settings.api_url.is_some() { UNPACED } else { defaults.burst };
     Ok(pipedrive::Settings {
@@ -237,13 +241,20 @@ fn proxy(shared: &Shared, name: &str) -> Result<Option<Url>, ServiceError> {
     shared.proxy.as_deref().map(|text| url(name, "proxy", text)).transpose()
 }
 
-async fn memory(shared: &Shared, store: &Store, name: &str) -> Result<Arc<Memory>, ServiceError> {
+/// What earlier processes learned with the same sign-in, which `origin` tells apart from others.
+async fn memory(
+    shared: &Shared,
+    store: &Store,
+    name: &str,
+    origin: &[&str],
+) -> Result<Arc<Memory>, ServiceError> {
     let lifetime = match shared.metadata_cache {
         Lifetime::Off => Some(Duration::ZERO),
         Lifetime::For(span) => Some(span),
         Lifetime::Forever => None,
     };
-    let memory = Memory::new(lifetime);
+    let origin = blake3::hash(origin.join("\n").as_bytes()).to_hex()[..32].to_owned();
+    let memory = Memory::new(lifetime).of(origin);
     if let Some((kept, _)) = store.metadata(name, METADATA).await? {
         memory.restore(kept);
     }

@@ -5,19 +5,24 @@
 //! `run.rs` (the order of a run on one page), then `observe.rs`, `planning.rs`, `apply.rs`, `recover.rs`.
 
 pub mod apply;
+pub mod audit;
 pub mod connect;
 pub mod error;
 pub mod forecast;
+mod history;
 pub mod identities;
 pub mod labels;
+pub mod links;
 pub mod metadata;
 pub mod observe;
+mod overwritten;
 pub mod planning;
 pub mod recover;
 pub mod review;
 pub mod run;
 pub mod session;
 mod tokens;
+pub mod topology;
 
 pub use error::{Exit, ServiceError};
 pub use labels::{Labels, Words};

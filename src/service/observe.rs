@@ -62,7 +62,8 @@ impl<'a> Observer<'a> {
     pub(super) async fn observe(&self, extent: Extent) -> Result<Accepted, ServiceError> {
         let mut cursor = self.store.cursor(&self.entity.name, self.side).await?;
         let mut accepted = Accepted::default();
-        if extent == Extent::Full || !cursor.complete || cursor.scan.is_some() {
+        let whole = extent == Extent::Full || self.outlasts_evidence(&cursor);
+        if whole || !cursor.complete || cursor.scan.is_some() {
             add(&mut accepted, self.full_scan(&mut cursor).await?);
         } else if let Some(delta) = self.delta(&mut cursor).await? {
             add(&mut accepted, delta);
@@ -73,6 +74,14 @@ impl<'a> Observer<'a> {
         }
         add(&mut accepted, self.drain_dirty().await?);
         Ok(accepted)
+    }
+
+    /// Whether the gap since the last look is longer than half the time for which the side remembers deletions: a
+    /// delta could miss some. Semantics §4.
+    fn outlasts_evidence(&self, cursor: &Cursor) -> bool {
+        let remembered = TimeDelta::from_std(self.capabilities().deletion_retention);
+        let gap = cursor.watermark.map(|watermark| self.run.now() - watermark);
+        gap.zip(remembered.ok()).is_some_and(|(gap, remembered)| gap > remembered / 2)
     }
 
     /// Walks the whole module, then what changed meanwhile: semantics §11.4.
@@ -344,12 +353,13 @@ impl<'a> Observer<'a> {
         })
     }
 
-    /// Weak evidence: a second probe `H` after the first one, with a readable canary.
+    /// Weak evidence: a second probe `H` after the first one, with a readable canary, by a user who sees all records.
     async fn weigh_absence(&self, dirty: &Dirty) -> Result<Absence, ServiceError> {
         let now = self.run.now();
         let settled =
             dirty.missing_since.is_some_and(|first| now - first >= self.run.settings.settle);
-        if settled && self.canary_is_readable().await? {
+        let sees_all = self.run.route.accounts[self.side].sees_all;
+        if settled && sees_all && self.canary_is_readable().await? {
             return Ok(deletion(self.side, &dirty.id, DeleteEvidence::Weak, None, None));
         }
         let missing_since = dirty.missing_since.or(Some(now));
@@ -363,10 +373,13 @@ impl<'a> Observer<'a> {
         })
     }
 
-    /// Whether another known record of the module is readable: without one, nothing is inferred from absence.
+    /// Whether the configured record, or another known one, is readable: without it, nothing is inferred from
+    /// absence.
     async fn canary_is_readable(&self) -> Result<bool, ServiceError> {
-        let canaries =
-            self.store.unseen(&self.entity.name, self.side, u64::MAX >> 1, None, 5).await?;
+        let canaries = match &self.entity.canaries[self.side] {
+            Some(canary) => vec![canary.clone()],
+            None => self.store.unseen(&self.entity.name, self.side, u64::MAX >> 1, None, 5).await?,
+        };
         if canaries.is_empty() {
             return Ok(false);
         }

@@ -12,6 +12,7 @@ use crmsync_core::model::{
 };
 
 use super::error::ServiceError;
+use super::history::tell_field_times;
 use super::identities::{KnownIdentities, PlannedLinks};
 use super::run::RunContext;
 use crate::store::{RouteMeta, RouteReader, RouteStore};
@@ -178,8 +179,11 @@ impl<'a> Planner<'a> {
         let keys: Vec<_> = subjects.iter().map(Subject::key).collect();
         let identities = KnownIdentities::load(store, entity, &subjects, planned_links).await?;
         let state = EntityState { subjects, ..frame.clone() };
-        let state = with_candidates(store, entity, state, &identities).await?;
+        let mut state = with_candidates(store, entity, state, &identities).await?;
         let mut chunk = plan_entity(entity, &state, &identities, context);
+        if tell_field_times(run, store, entity, &chunk, &mut state).await? {
+            chunk = plan_entity(entity, &state, &identities, context);
+        }
         let settled = std::mem::take(&mut chunk.settled);
         store.settle(&entity.name, &settled, &chunk.rows, &keys, &run.id, run.now()).await?;
         for RecordKey { side, id, .. } in std::mem::take(&mut chunk.unseen) {
@@ -218,7 +222,8 @@ impl<'a> Planner<'a> {
             complete[side] = self.store.cursor(entity, side).await?.complete;
             unhealthy[side] = complete[side]
                 && live_links > 0
-                && self.store.alive(entity, side).await? * 2 < live_links;
+                && self.store.alive(entity, side).await? * 100
+                    < live_links * self.run.settings.guards.empty_side_percent;
         }
         let standing = Standing { live_links, complete, unhealthy };
         self.standings.insert(entity.clone(), standing.clone());

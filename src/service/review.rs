@@ -19,7 +19,7 @@ use super::apply::{Applier, Tally};
 use super::error::ServiceError;
 use super::observe::Observer;
 use super::recover::recover;
-use super::run::{RunContext, RunReport, approve, prepare, recorded};
+use super::run::{RunContext, RunReport, approve, empty_plan, prepare, recorded};
 use crate::store::{Effect, RouteMeta, RouteStore, RunRecord};
 
 type Seen = BTreeMap<RecordKey, Observation>;
@@ -440,6 +440,7 @@ fn not_restored(step: &UndoStep, side: Side, id: &RecordId) -> OpenRow {
         left: None,
         right: None,
         modified_at: Pair::default(),
+        changed_at: Pair::default(),
         winner: None,
         policy: None,
         evidence: None,
@@ -569,15 +570,4 @@ fn op(effect: &Effect, kind: OpKind) -> Op {
 
 fn entity<'r>(run: &RunContext<'r>, name: &EntityName) -> Option<&'r Entity> {
     run.route.entities.iter().find(|entity| entity.name == *name)
-}
-
-fn empty_plan(run: &RunContext<'_>) -> Plan {
-    Plan {
-        route: run.route.name.clone(),
-        ops: Vec::new(),
-        rows: Vec::new(),
-        guards: Vec::new(),
-        unchanged: BTreeMap::new(),
-        hash: String::new(),
-    }
 }

@@ -251,7 +251,10 @@ async fn steps(
     }
     let scope = prepare(run, store, &meta).await?;
     recover(run, store).await?;
-    observe_all(run, store, &meta, &scope).await?;
+    let unstamped = observe_all(run, store, &meta, &scope).await?;
+    if unstamped > 0 {
+        record.counts.insert("unstamped".into(), unstamped);
+    }
     record.phase = "plan".into();
     let mut planner = Planner::new(run, store, &meta, &scope);
     let (plan, approved) = approve(run, store, planner.route().await?).await?;
@@ -330,13 +333,15 @@ fn identity(run: &RunContext<'_>) -> Pair<String> {
     })
 }
 
-/// Reads both sides of every entity; the two sides of one entity at the same time.
+/// Reads both sides of every entity; the two sides of one entity at the same time. Answers how many records had
+/// changed without a new modified time (`UNSTAMPED_CHANGE`): a sign that assumption A3 does not hold.
 pub(super) async fn observe_all(
     run: &RunContext<'_>,
     store: &RouteStore,
     meta: &RouteMeta,
     scope: &Scope,
-) -> Result<(), ServiceError> {
+) -> Result<u64, ServiceError> {
+    let mut unstamped = 0;
     let due = meta.last_full.is_none_or(|last| run.now() - last >= run.settings.full_every);
     for entity in run.entities() {
         run.progress.phase(&format!("reading {}", entity.name), None);
@@ -351,10 +356,14 @@ pub(super) async fn observe_all(
             tokio::try_join!(left.drain_dirty(), right.drain_dirty())?;
         } else {
             reread_lost_ends(run, store, entity).await?;
-            tokio::try_join!(left.observe(extent), right.observe(extent))?;
+            let (left, right) = tokio::try_join!(left.observe(extent), right.observe(extent))?;
+            unstamped += left.unstamped + right.unstamped;
         }
     }
-    Ok(())
+    if unstamped > 0 {
+        tracing::warn!(code = %Code::UnstampedChange, unstamped, "changed without a new modified time");
+    }
+    Ok(unstamped)
 }
 
 /// A live link without an observation on a side is never skipped silently: semantics §7.2.
@@ -502,6 +511,18 @@ async fn finish_meta(
         store.save_meta(&meta).await?;
     }
     Ok(())
+}
+
+/// A plan of nothing, for ops that no planning made.
+pub(super) fn empty_plan(run: &RunContext<'_>) -> Plan {
+    Plan {
+        route: run.route.name.clone(),
+        ops: Vec::new(),
+        rows: Vec::new(),
+        guards: Vec::new(),
+        unchanged: BTreeMap::new(),
+        hash: String::new(),
+    }
 }
 
 /// Renews the lease until it is lost.

@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use crmsync_core::mapping::Diagnostic;
-use crmsync_core::model::{Pair, Plan, RouteName, Side};
+use crmsync_core::model::{EntityName, Pair, Plan, RecordId, RouteName, Side};
 
+use super::audit::{AuditReport, audit};
 use super::error::ServiceError;
 use super::labels::{Labels, Words};
+use super::links::Bound;
 use super::metadata::{Metadata, compile, modules, read_folder};
 use super::run::{
-    LEASE, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, sync,
+    LEASE, Mode, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, Silent, sync,
 };
-use super::{connect, forecast, review};
+use super::topology::refuse_circles;
+use super::{connect, forecast, links, review};
 use crate::clock::Ambient;
 use crate::config::Config;
 use crate::connectors::{Connector, Cost};
@@ -53,10 +56,15 @@ impl Session {
         ambient: &Ambient,
     ) -> Result<Self, ServiceError> {
         let route = config.routes.get(name).ok_or_else(|| unknown_route(config, name))?;
+        refuse_circles(config)?;
         let store = connect::open_store(config).await?;
         let left = connect::connector(config, &route.sides.left, &store, ambient).await?;
         let right = connect::connector(config, &route.sides.right, &store, ambient).await?;
-        let sources = read_folder(&route.mappings)?;
+        let mut sources = read_folder(&route.mappings)?;
+        for source in &mut sources {
+            let policy = &mut source.file.conflicts.policy;
+            *policy = policy.or(route.conflicts);
+        }
         let modules = Pair::new(modules(&sources, Side::Left), modules(&sources, Side::Right));
         let (left_metadata, right_metadata, left_account, right_account) = tokio::try_join!(
             Metadata::load(left.as_ref(), &modules.left),
@@ -76,9 +84,12 @@ impl Session {
             deferred: compiled.deferred,
         };
         let settings = RunSettings {
-            settle: TimeDelta::from_std(config.settle).unwrap_or(TimeDelta::seconds(120)),
+            settle: delta(config.sync.settle),
+            overlap_seconds: delta(config.sync.overlap).num_seconds(),
+            full_every: delta(config.sync.full_every),
+            conditional_up_to: usize::try_from(config.sync.conditional_up_to).unwrap_or(usize::MAX),
+            quarantine_retry: delta(config.sync.retry_refused),
             guards: config.guards.clone(),
-            ..RunSettings::default()
         };
         Ok(Self { store, route, settings, ambient: ambient.clone(), warnings: compiled.warnings })
     }
@@ -187,6 +198,70 @@ impl Session {
         Ok(PlanOutcome { plan, labels, forecast, spent })
     }
 
+    /// Reads both sides whole, on a copy of the store, and compares them.
+    ///
+    /// # Errors
+    /// What ended reading early.
+    pub async fn audit(
+        &self,
+        options: &RunOptions,
+        progress: &dyn Progress,
+    ) -> Result<AuditReport, ServiceError> {
+        let (copy, _folder) = connect::copy_of(&self.store).await?;
+        let now = self.ambient.clock.now();
+        let store = copy
+            .lock(&self.route.name, &self.ambient.holder, now, Duration::from_hours(24))
+            .await?;
+        let options = RunOptions { mode: Mode::Full, ..options.clone() };
+        let before = self.spent();
+        let entities = Box::pin(audit(&self.context(&options, progress), &store)).await?;
+        let after = self.spent();
+        let spent = Pair::new(Side::Left, Side::Right).map(|side| Cost {
+            calls: after[side].calls - before[side].calls,
+            units: after[side].units - before[side].units,
+        });
+        Ok(AuditReport { entities, spent })
+    }
+
+    /// Binds two records that a person says are one.
+    ///
+    /// # Errors
+    /// When a record is unknown or, unless it moves, linked with another; or the store fails.
+    pub async fn link(
+        &self,
+        entity: &EntityName,
+        ends: &Pair<RecordId>,
+        bound: Bound,
+    ) -> Result<RunReport, ServiceError> {
+        let store = self.lock().await?;
+        let options = RunOptions::default();
+        let run = self.context(&options, &Silent);
+        let report = Box::pin(links::link(&run, &store, entity, ends, bound)).await;
+        let released = store.release().await;
+        let report = report?;
+        released?;
+        Ok(report)
+    }
+
+    /// Parts a record from its counterpart for good.
+    ///
+    /// # Errors
+    /// When no such record is linked, or the store fails.
+    pub async fn unlink(
+        &self,
+        entity: &EntityName,
+        id: &RecordId,
+    ) -> Result<RunReport, ServiceError> {
+        let store = self.lock().await?;
+        let options = RunOptions::default();
+        let run = self.context(&options, &Silent);
+        let report = Box::pin(links::unlink(&run, &store, entity, id)).await;
+        let released = store.release().await;
+        let report = report?;
+        released?;
+        Ok(report)
+    }
+
     /// What the records and values of a plan are called, as far as the store knows them.
     ///
     /// # Errors
@@ -264,6 +339,12 @@ impl Session {
         }
         self.route.words.keep(&self.store, &self.route.name, &self.ambient).await
     }
+}
+
+/// A hundred years are for ever.
+fn delta(length: Duration) -> TimeDelta {
+    let longest = TimeDelta::days(36_500);
+    TimeDelta::from_std(length).unwrap_or(longest).min(longest)
 }
 
 fn unknown_route(config: &Config, name: &RouteName) -> ServiceError {

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use crmsync_core::model::link::{DeleteEvidence, TombstoneCause};
 use crmsync_core::model::row::Resolution;
 use crmsync_core::model::state::{Subject, SubjectKey};
 use crmsync_core::model::{
-    Baseline, Code, EntityName, FieldName, Link, LinkId, LinkState, Op, OpKind, Pair, RecordId,
-    RecordKey, Side, Tombstone, Value,
+    Baseline, Code, EntityName, FieldName, Link, LinkId, Pair, RecordId, RecordKey, Side,
+    Tombstone, Value,
 };
 use sea_orm::sea_query::Expr;
 use sea_orm::{
@@ -19,9 +18,7 @@ use sea_orm::{
 use super::observations::{load, of_tombstone};
 use super::route::{KEYS, upsert};
 use super::tables::{dirty, effect, intent, link, quarantine, resolution, tombstone};
-use super::{
-    Commit, Effect, Ending, Quarantine, RouteReader, RouteStore, StoreError, attention, codec,
-};
+use super::{Effect, Quarantine, RouteReader, RouteStore, StoreError, attention, codec};
 
 /// Record IDs by side.
 pub(super) type Ids = Pair<BTreeSet<String>>;
@@ -413,50 +410,6 @@ impl Circumstances {
 }
 
 impl RouteStore {
-    /// Undoes a link by decision of a person: both records get a tombstone, so that nothing links them again by
-    /// itself. Answers whether there was such a link.
-    ///
-    /// # Errors
-    /// [`StoreError::LeaseLost`], or when the store cannot be written.
-    pub async fn unlink(
-        &self,
-        run: &str,
-        link: &LinkId,
-        now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        let Some((_, entity, known)) = self.find_link(link).await? else { return Ok(false) };
-        if !known.is_live() {
-            return Ok(false);
-        }
-        let tombstone = |side: Side| {
-            Some(Tombstone {
-                key: RecordKey { entity: entity.clone(), side, id: known.ends[side].clone()? },
-                cause: TombstoneCause::Unlinked,
-                evidence: DeleteEvidence::Person,
-                at: now,
-                successor: None,
-                link: Some(link.clone()),
-            })
-        };
-        let kind = OpKind::Relate {
-            state: LinkState::Closed,
-            ends: known.ends.clone(),
-            tombstones: Side::BOTH.into_iter().filter_map(tombstone).collect(),
-            keep_baseline: true,
-        };
-        let op = Op { entity, link: link.clone(), code: Code::Gone, kind, later: Vec::new() };
-        let ending = Ending::Done {
-            id: None,
-            stamp: None,
-            baseline: BTreeMap::new(),
-            observed: None,
-            before: BTreeMap::new(),
-            after: BTreeMap::new(),
-        };
-        self.commit(run, &[Commit { intent: None, op, ending }], now).await?;
-        Ok(true)
-    }
-
     /// Brings a link's baseline back to what it was, and marks the link for the next plan.
     ///
     /// # Errors

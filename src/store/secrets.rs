@@ -41,6 +41,32 @@ impl Store {
             .ok_or_else(|| locked(name, "this key does not open it"))?;
         Ok(Some(SecretString::from(opened)))
     }
+
+    /// Seals every secret anew with `next`, all or none. Those that are sealed with it already stay. Answers how
+    /// many there are.
+    ///
+    /// # Errors
+    /// [`StoreError::Sealed`] when one opens with neither key, or when the store cannot be written.
+    pub async fn rotate_key(&self, next: &[u8; 32]) -> Result<usize, StoreError> {
+        let rows = secret::Entity::find().all(&self.pools.reader).await?;
+        let anew = |row: secret::Model| {
+            let name = row.name.as_str();
+            let known = self.key.and_then(|key| open(&key, name, &row.sealed));
+            let plain = known.or_else(|| open(next, name, &row.sealed));
+            let plain = plain.ok_or_else(|| locked(name, "neither key opens it"))?;
+            let sealed =
+                seal(next, name, &plain).ok_or_else(|| locked(name, "it cannot be sealed"))?;
+            Ok(secret::Model { sealed, ..row })
+        };
+        let rows = rows.into_iter().map(anew).collect::<Result<Vec<_>, StoreError>>()?;
+        let count = rows.len();
+        if count > 0 {
+            let tx = self.begin().await?;
+            upsert(&tx, rows, &[secret::Column::Name], &[secret::Column::Sealed]).await?;
+            tx.commit().await?;
+        }
+        Ok(count)
+    }
 }
 
 fn locked(name: &str, why: &str) -> StoreError {

@@ -53,7 +53,7 @@ impl<'a> Moment<'a> {
     fn ends(&self, link: &'a Link) -> Option<Ends<'a>> {
         let left = self.alive(Side::Left, link.ends.left.as_ref())?;
         let right = self.alive(Side::Right, link.ends.right.as_ref())?;
-        Some(Ends { link: Some(link), left, right })
+        Some(Ends { link: Some(link), left, right, times: None })
     }
 
     fn open_rows(&self) -> impl Iterator<Item = &'a OpenRow> {

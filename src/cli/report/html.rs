@@ -2,6 +2,7 @@
 
 use askama::Template;
 use crmsync_core::model::Side;
+use crmsync_core::model::row::Evidence;
 
 use super::{Conflict, ConflictReport, Moment, evidence_name, kind_name, policy_name};
 use crate::cli::rows_view::plain_name;
@@ -25,17 +26,29 @@ struct Card<'a> {
     rule: &'static str,
     evidence: &'static str,
     first_seen: String,
+    /// The beginning of the row's ID, as commands take it.
+    id: &'a str,
+    choices: Vec<ChoiceLine>,
+}
+
+/// One way to decide a row, and what comes of it.
+struct ChoiceLine {
+    outcome: String,
+    word: String,
 }
 
 struct SideCard {
+    /// `left` or `right`, as decisions call it.
+    side: Side,
     name: String,
     /// What people call the record there.
     name_there: String,
     value: Vec<Piece>,
     id: String,
     url: Option<String>,
-    utc: String,
-    local: String,
+    /// `2026-01-10 09:15:00 UTC · 2026-01-10 10:15:00 CET`: of the record, and of this very field.
+    modified: String,
+    changed: String,
     wins: bool,
 }
 
@@ -74,31 +87,61 @@ fn card(row: &Conflict) -> Card<'_> {
         field: row
             .field
             .as_ref()
-            .map_or_else(|| "whole record".to_owned(), |it| plain_name(it).to_owned()),
+            .map_or_else(|| "whole record".to_owned(), |it| plain_name(it).replace('_', " ")),
         base: base.unwrap_or_default(),
         sides: Side::BOTH.map(|side| side_card(row, side)),
         rule: row.rule.map(policy_name).unwrap_or_default(),
-        evidence: row.evidence.map(evidence_name).unwrap_or_default(),
+        evidence: row
+            .evidence
+            .filter(|evidence| *evidence != Evidence::None)
+            .map(evidence_name)
+            .unwrap_or_default(),
         first_seen: row.first_seen.format("%Y-%m-%d %H:%M UTC").to_string(),
+        id: row.row_id.get(..10).unwrap_or(&row.row_id),
+        choices: choices(row),
     }
+}
+
+/// What a person may choose about an open row, and what comes of it.
+fn choices(row: &Conflict) -> Vec<ChoiceLine> {
+    let line =
+        |outcome: &str, word: &str| ChoiceLine { outcome: outcome.into(), word: word.into() };
+    let mut lines = Vec::new();
+    for word in row.choices {
+        match *word {
+            "left" => lines.push(line(&format!("take {}", row.sides.left), word)),
+            "right" => lines.push(line(&format!("take {}", row.sides.right), word)),
+            "value" => lines.push(line("take another value", "value --value \"…\"")),
+            "pin" => lines.push(line("keep both", word)),
+            "link" => lines.extend(row.candidates.iter().map(|candidate| {
+                line(&format!("same as {}", candidate.id), &format!("link:{}", candidate.id))
+            })),
+            "create" => lines.push(line("a record of its own", word)),
+            other => lines.push(line("leave it", other)),
+        }
+    }
+    lines
 }
 
 fn side_card(row: &Conflict, side: Side) -> SideCard {
     let (own, other) = (row.shown[side].as_deref(), row.shown[side.other()].as_deref());
     let record = row.records[side].as_ref();
-    let moment = row.modified_at[side].as_ref();
     SideCard {
+        side,
         name: row.sides[side].clone(),
         value: pieces(own, other),
         name_there: record.and_then(|record| record.name.clone()).unwrap_or_default(),
         id: record.map(|record| record.id.to_string()).unwrap_or_default(),
         url: record.and_then(|record| record.url.clone()),
-        utc: moment
-            .map(|it| it.utc.format("%Y-%m-%d %H:%M:%S UTC").to_string())
-            .unwrap_or_default(),
-        local: moment.and_then(|it: &Moment| it.local.clone()).unwrap_or_default(),
+        modified: row.modified_at[side].as_ref().map(both_clocks).unwrap_or_default(),
+        changed: row.changed_at[side].as_ref().map(both_clocks).unwrap_or_default(),
         wins: row.winner == Some(side),
     }
+}
+
+fn both_clocks(moment: &Moment) -> String {
+    let utc = moment.utc.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    moment.local.as_ref().map_or_else(|| utc.clone(), |local| format!("{utc} · {local}"))
 }
 
 /// Cuts `own` into what it shares with `other` at its start and end, and what differs between them.

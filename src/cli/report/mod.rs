@@ -54,7 +54,10 @@ pub struct Conflict {
     /// The values as people read them there: options by label, users and records by name.
     pub shown: Pair<Option<String>>,
     pub shown_base: Option<Pair<String>>,
+    /// When each record changed last.
     pub modified_at: Pair<Option<Moment>>,
+    /// When this very field changed last, where the sides' own histories were read.
+    pub changed_at: Pair<Option<Moment>>,
     pub winner: Option<Side>,
     /// The rule that chose the winner, or that asks a person.
     pub rule: Option<Policy>,
@@ -62,6 +65,8 @@ pub struct Conflict {
     pub run: String,
     /// Records that a matching question is about.
     pub candidates: Vec<RecordPlace>,
+    /// What a person may choose while it is open: the words of `conflicts resolve --choice`.
+    pub choices: &'static [&'static str],
     pub first_seen: DateTime<Utc>,
     pub closed_by: Option<String>,
 }
@@ -165,7 +170,10 @@ impl Conflict {
         let shown_base = row.base.as_ref().and_then(|base| {
             Some(Pair::new(read(Side::Left, &base.left)?, read(Side::Right, &base.right)?))
         });
-        let moment = |side: Side| row.modified_at[side].map(|at| sides[side].moment(at));
+        let moments = |times: &Pair<Option<DateTime<Utc>>>| {
+            let moment = |side: Side| times[side].map(|at| sides[side].moment(at));
+            Pair::new(moment(Side::Left), moment(Side::Right))
+        };
         // Candidates stand opposite the record in question.
         let opposite = if row.records.left.is_some() { Side::Right } else { Side::Left };
         Self {
@@ -189,12 +197,14 @@ impl Conflict {
             right: row.right.clone(),
             shown,
             shown_base,
-            modified_at: Pair::new(moment(Side::Left), moment(Side::Right)),
+            modified_at: moments(&row.modified_at),
+            changed_at: moments(&row.changed_at),
             winner: row.winner,
             rule: row.policy,
             evidence: row.evidence,
             run: stored.run.clone(),
             candidates: row.candidates.iter().map(|id| place(opposite, id)).collect(),
+            choices: if stored.closed_at.is_none() && row.is_open() { row.choices() } else { &[] },
             first_seen: stored.first_seen,
             closed_by: stored.closed_by.clone(),
         }

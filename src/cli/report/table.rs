@@ -108,15 +108,22 @@ fn place(conflict: &Conflict, side: Side) -> String {
     let id = record.map(|record| format!("{} #{}", conflict.sides[side], record.id));
     let id = id.unwrap_or_default();
     let url = record.and_then(|record| record.url.clone()).unwrap_or_default();
-    let at = conflict.modified_at[side].as_ref().map(moment).unwrap_or_default();
-    [id, at, url].iter().filter(|part| !part.is_empty()).cloned().collect::<Vec<_>>().join("  ")
+    let told = |what: &str, at: Option<&Moment>| at.map(|at| moment(what, at)).unwrap_or_default();
+    let at = told("modified", conflict.modified_at[side].as_ref());
+    let field = told("this field changed", conflict.changed_at[side].as_ref());
+    [id, at, field, url]
+        .iter()
+        .filter(|part| !part.is_empty())
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("  ")
 }
 
 /// `modified 2026-01-10 09:15:00 UTC (2026-01-10 10:15:00 CET)`.
-fn moment(moment: &Moment) -> String {
+fn moment(what: &str, moment: &Moment) -> String {
     let utc = moment.utc.format("%Y-%m-%d %H:%M:%S UTC");
     match &moment.local {
-        Some(local) => format!("modified {utc} ({local})"),
-        None => format!("modified {utc}"),
+        Some(local) => format!("{what} {utc} ({local})"),
+        None => format!("{what} {utc}"),
     }
 }

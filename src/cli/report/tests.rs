@@ -27,6 +27,7 @@ fn stored(id: &str, change: impl FnOnce(&mut StoredRow)) -> StoredRow {
             left: Some(Value::text("ada@left.example")),
             right: Some(Value::text("ada@right.example")),
             modified_at: Pair::new(Some(at(9)), Some(at(8))),
+            changed_at: Pair::default(),
             winner: None,
             policy: Some(Policy::Queue),
             evidence: Some(Evidence::RecordTime),

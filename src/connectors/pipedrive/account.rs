@@ -33,6 +33,7 @@ impl Pipedrive {
             plan: String::new(),
             time_zone: me.timezone_name.as_deref().and_then(|zone| zone.parse().ok()),
             currency: me.default_currency.clone(),
+            sees_all: me.is_admin(),
             warnings: self.warnings(&me),
             fingerprint: format!("{}:{}", id_text(&me.company_id), id_text(&me.id)),
         })

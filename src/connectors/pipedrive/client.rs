@@ -168,13 +168,14 @@ impl Client {
         decode_rows(self.get(path, &[], units).await?)
     }
 
-    /// Reads the first page of a list, newest rows first where the side has it so.
+    /// Reads the first page of a list, newest rows first where the side has it so: the server's time, ours, rows.
     pub(super) async fn get_first_page<T: DeserializeOwned>(
         &self,
         path: &str,
         units: u64,
-    ) -> Result<Vec<T>, ErrorKind> {
-        decode_rows(self.get(path, &[("limit", "500".to_owned())], units).await?)
+    ) -> Result<(Option<DateTime<Utc>>, DateTime<Utc>, Vec<T>), ErrorKind> {
+        let reply = self.get(path, &[("limit", "500".to_owned())], units).await?;
+        Ok((reply.server_time, reply.received_at, decode_rows(reply)?))
     }
 
     /// Writes. The answer is the stored record.

@@ -1,15 +1,17 @@
 //! What was: deletions, and when a field last changed.
 
+use std::cmp::Reverse;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use crmsync_core::model::row::Evidence;
-use crmsync_core::model::{RecordId, RemoteField};
+use crmsync_core::model::{RecordId, RemoteField, Value};
 use serde_json::Value as Json;
 
-use super::super::{DeletedPage, DeletedRow, ErrorKind, PageKey};
+use super::super::{DeletedPage, DeletedRow, ErrorKind, History, PageKey, PastChange};
 use super::Pipedrive;
-use super::codec::{parse_time, time_text};
+use super::codec::{self, parse_time, time_text};
 use super::module::{CHANGELOG_UNITS, Dialect, Module, RECENTS_UNITS};
 use super::pages::{Place, expired};
+use super::schema::Shapes;
 use super::{record, wire};
 
 impl Pipedrive {
@@ -84,24 +86,45 @@ impl Pipedrive {
         })
     }
 
-    /// Newest change of a field in the record's changelog. Source: "List updates about … field values".
-    pub(super) async fn last_change(
+    /// The newest page of the record's changelog. Source: "List updates about … field values".
+    pub(super) async fn read_changelog(
         &self,
         module: &'static Module,
         id: &RecordId,
-        field: &RemoteField,
-    ) -> Result<(Option<DateTime<Utc>>, Evidence), ErrorKind> {
+        fields: &[RemoteField],
+    ) -> Result<Option<History>, ErrorKind> {
         if !module.changelog {
-            return Ok((None, Evidence::None));
+            return Ok(None);
         }
+        let shapes = self.shapes(module).await?;
         let path = format!("/api/v1/{}/{id}/changelog", module.name);
-        let changes: Vec<wire::Change> = self.client.get_first_page(&path, CHANGELOG_UNITS).await?;
-        let keys = changelog_keys(field);
-        let newest = changes.iter().filter(|change| keys.contains(&change.field_key.as_str()));
-        let newest = newest.filter_map(|change| parse_time(&change.time)).max();
-        let grade = if newest.is_some() { Evidence::FieldHistory } else { Evidence::None };
-        Ok((newest, grade))
+        let (server_time, received_at, told) =
+            self.client.get_first_page::<wire::Change>(&path, CHANGELOG_UNITS).await?;
+        let mut changes: Vec<_> =
+            told.iter().flat_map(|change| past_changes(&shapes, fields, change)).collect();
+        changes.sort_by_key(|change| Reverse(change.at));
+        Ok(Some(History { changes, server_time, received_at }))
     }
+}
+
+fn past_changes(shapes: &Shapes, fields: &[RemoteField], told: &wire::Change) -> Vec<PastChange> {
+    let Some(at) = parse_time(&told.time) else { return Vec::new() };
+    let own = fields.iter().filter(|field| changelog_keys(field).contains(&&*told.field_key));
+    let change = |field: &RemoteField| PastChange {
+        field: field.clone(),
+        at,
+        before: past_value(shapes, field, &told.old_value),
+        after: past_value(shapes, field, &told.new_value),
+    };
+    own.map(change).collect()
+}
+
+/// Values are texts: of composite values, their JSON. What is no value of the field is not told.
+fn past_value(shapes: &Shapes, field: &RemoteField, told: &Json) -> Option<Value> {
+    let shape = shapes.shape(field).filter(|_| field.part().is_none())?;
+    let whole = told.as_str().and_then(|text| serde_json::from_str::<Json>(text).ok());
+    let composite = whole.filter(|json| json.is_array() || json.is_object());
+    codec::decode(shape.kind, composite.as_ref().unwrap_or(told)).ok()
 }
 
 /// How far `/recents` looks back. Source: changelog of 2024-12-01.

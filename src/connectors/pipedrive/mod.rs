@@ -28,7 +28,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, NaiveTime, Utc};
-use crmsync_core::model::row::Evidence;
 use crmsync_core::model::schema::{ModuleSchema, User};
 use crmsync_core::model::{ModuleName, RecordId, RemoteField, Value};
 use secrecy::SecretString;
@@ -42,8 +41,8 @@ use super::memory::Memory;
 use super::pacing::{Budget, BudgetGate, Pace, Window};
 use super::retry::Policy;
 use super::{
-    Account, Capabilities, Connector, ConnectorError, Cost, DeletedPage, ErrorKind, ListRequest,
-    Operation, Page, PageKey, Probe, RowResult, UpdateRow,
+    Account, Capabilities, Connector, ConnectorError, Cost, DeletedPage, ErrorKind, History,
+    ListRequest, Operation, Page, PageKey, Probe, RowResult, UpdateRow,
 };
 use crate::clock::Clock;
 
@@ -381,14 +380,14 @@ impl Connector for Pipedrive {
         self.install_field(module, label).await.map_err(self.fail("add a field to", module))
     }
 
-    async fn field_changed_at(
+    async fn history(
         &self,
         module: &ModuleName,
         id: &RecordId,
-        field: &RemoteField,
-    ) -> Result<(Option<DateTime<Utc>>, Evidence), ConnectorError> {
+        fields: &[RemoteField],
+    ) -> Result<Option<History>, ConnectorError> {
         let module = self.named("read the changelog of", module)?;
-        self.last_change(module, id, field)
+        self.read_changelog(module, id, fields)
             .await
             .map_err(self.fail("read the changelog of", module))
     }

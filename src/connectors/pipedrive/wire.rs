@@ -164,4 +164,8 @@ pub(super) struct Recent {
 pub(super) struct Change {
     pub(super) field_key: String,
     pub(super) time: String,
+    #[serde(default)]
+    pub(super) old_value: Json,
+    #[serde(default)]
+    pub(super) new_value: Json,
 }

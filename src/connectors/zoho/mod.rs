@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use crmsync_core::model::row::Evidence;
 use crmsync_core::model::schema::{ModuleSchema, User};
 use crmsync_core::model::{ModuleName, RecordId, RemoteField, Value};
 use secrecy::SecretString;
@@ -38,8 +37,8 @@ use super::http::{Http, HttpSettings};
 use super::memory::Memory;
 use super::pacing::{Budget, BudgetGate, Pace, Window};
 use super::{
-    Account, Capabilities, Connector, ConnectorError, Cost, DeletedPage, ErrorKind, ListRequest,
-    Operation, Page, PageKey, Probe, RowResult, UpdateRow,
+    Account, Capabilities, Connector, ConnectorError, Cost, DeletedPage, ErrorKind, History,
+    ListRequest, Operation, Page, PageKey, Probe, RowResult, UpdateRow,
 };
 use crate::clock::Clock;
 
@@ -339,13 +338,13 @@ impl Connector for Zoho {
         self.name(&format!("create field `{label}` in {module}"), outcome)
     }
 
-    async fn field_changed_at(
+    async fn history(
         &self,
         module: &ModuleName,
         id: &RecordId,
-        field: &RemoteField,
-    ) -> Result<(Option<DateTime<Utc>>, Evidence), ConnectorError> {
-        let outcome = self.read_timeline(module, id, field).await;
+        fields: &[RemoteField],
+    ) -> Result<Option<History>, ConnectorError> {
+        let outcome = self.read_timeline(module, id, fields).await;
         self.name(&format!("read the timeline of 1 {module}"), outcome)
     }
 }

@@ -223,15 +223,19 @@ fn account(org: &wire::Org, user: &wire::User) -> Account {
         plan: license.and_then(|license| license.paid_type.clone()).unwrap_or_default(),
         time_zone: zone.and_then(|zone| zone.parse().ok()),
         currency: org.iso_code.clone(),
+        sees_all: is_administrator(user),
         warnings: warnings(org, user),
         fingerprint: format!("zoho:{number}:{}", user.id),
     }
 }
 
+fn is_administrator(user: &wire::User) -> bool {
+    user.profile.as_ref().is_some_and(|profile| profile.name == "Administrator")
+}
+
 fn warnings(org: &wire::Org, user: &wire::User) -> Vec<String> {
     let mut warnings = Vec::new();
-    let profile = user.profile.as_ref().map(|profile| profile.name.as_str());
-    if profile.is_some_and(|profile| profile != "Administrator") {
+    if user.profile.is_some() && !is_administrator(user) {
         warnings.push(
             "the user is no administrator: records it cannot see look deleted, notes cannot be listed"
                 .to_owned(),

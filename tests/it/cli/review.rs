@@ -45,6 +45,7 @@ fn row(id: &str, kind: RowKind, change: impl FnOnce(&mut OpenRow)) -> OpenRow {
         left: Some(Value::text("from left")),
         right: Some(Value::text("from right")),
         modified_at: Pair::new(Some(at(1)), Some(at(2))),
+        changed_at: Pair::default(),
         winner: None,
         policy: Some(Policy::Queue),
         evidence: Some(Evidence::RecordTime),

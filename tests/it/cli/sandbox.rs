@@ -38,6 +38,9 @@ impl Drop for Served {
     }
 }
 
+/// 32 bytes in base64.
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 const CONTACT: &str = r#"entity = "contact"
 left = { module = "Contacts" }
 right = { module = "persons" }
@@ -140,9 +143,7 @@ async fn signed_out() -> (Desk, Sandbox) {
     let whole = sandbox.config("sqlite://crmsync.db", std::path::Path::new("mappings"));
     let without_token = |line: &&str| !line.starts_with("refresh_token");
     let config: Vec<_> = whole.lines().filter(without_token).collect();
-    let config = config
-        .join("\n")
-        .replace("{ env = \"CRMSYNC_KEY\" }", "\"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"");
+    let config = config.join("\n").replace("{ env = \"CRMSYNC_KEY\" }", &format!("\"{KEY}\""));
     let desk =
         Desk::new().with_file("crmsync.toml", &config).with_file("mappings/contact.toml", CONTACT);
     (desk, sandbox)
@@ -193,4 +194,75 @@ async fn given_a_wrong_code_when_connected_then_nothing_is_stored_and_the_exit_c
     assert_eq!((said.code, said.out.as_str()), (2, ""), "{}", said.err);
     assert!(said.err.contains("sign-in refused"), "{}", said.err);
     assert!(after.err.contains("not signed in"), "{}", after.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_sign_in_when_the_key_is_rotated_then_it_stays_and_the_old_key_opens_nothing() {
+    let sandbox = Sandbox::start(&Clock::running(chrono::TimeDelta::zero()), 7, Ports::default())
+        .await
+        .unwrap();
+    let whole = sandbox.config("sqlite://crmsync.db", std::path::Path::new("mappings"));
+    let lines: Vec<_> = whole.lines().filter(|line| !line.starts_with("refresh_token")).collect();
+    let old = &format!("CRMSYNC_KEY={KEY}\n");
+    let desk = Desk::new()
+        .with_file("crmsync.toml", &lines.join("\n"))
+        .with_file("mappings/contact.toml", CONTACT)
+        .with_file(".env", old);
+    let scopes = desk.run(&["connect", "zoho", "--scopes", "--quiet"]).out;
+    let code = sandbox.zoho.grant_code(scopes.trim());
+    let connected = desk.run(&["connect", "zoho", "--code", &code, "--quiet"]);
+
+    let rotated = desk.run(&["rotate-key", "--quiet"]);
+    let new = desk.read(".env");
+    let with_new = desk.run(&["describe", "zoho", "--refresh", "--quiet"]);
+    let desk = desk.with_file(".env", old);
+    let with_old = desk.run(&["describe", "zoho", "--refresh", "--quiet"]);
+
+    assert_eq!((connected.code, rotated.code), (0, 0), "{}{}", connected.err, rotated.err);
+    assert!(new != *old && new.starts_with("CRMSYNC_KEY=") && new.lines().count() == 1, "{new}");
+    assert_eq!(with_new.code, 0, "{}", with_new.err);
+    assert_eq!(with_old.code, 2, "{}", with_old.err);
+    assert!(with_old.err.contains("this key does not open it"), "{}", with_old.err);
+}
+
+#[test]
+fn given_both_sides_when_checked_then_mapped_modules_are_read_now_and_not_remembered() {
+    let (desk, served) = served();
+    let desk = desk.with_variable("CRMSYNC_KEY", KEY);
+
+    let reached = desk.run(&["check", "--quiet"]);
+    // What the first check learned is remembered; a host that is gone must show all the same.
+    drop(served);
+    let gone = desk.run(&["check", "--quiet"]);
+
+    assert_eq!(reached.code, 0, "{}{}", reached.out, reached.err);
+    assert!(reached.out.contains("1 mapped and readable"), "{}", reached.out);
+    assert_eq!(gone.code, 4, "{}", gone.out);
+    assert!(gone.out.contains("fail connection pipedrive: "), "{}", gone.out);
+}
+
+#[test]
+fn given_two_companies_when_audited_and_linked_by_hand_then_each_step_tells_what_it_did() {
+    let (desk, _served) = served();
+    let before = desk.run(&["audit", "--quiet"]);
+    let synced = desk.run(&["sync", "--approve", "auto", "--quiet"]);
+    let after = desk.run(&["audit", "crm/contact", "--json", "--quiet"]);
+    let why = desk.run(&["why", "crm/contact", "9", "--json", "--quiet"]);
+    let known: serde_json::Value = serde_json::from_str(&why.out).unwrap();
+
+    let parted = desk.run(&["unlink", "crm/contact", "9", "--quiet"]);
+    let left = known["link"]["ends"]["left"].as_str().unwrap();
+    let again = desk.run(&["link", "crm/contact", left, "9", "--quiet"]);
+    let twice = desk.run(&["link", "crm/contact", left, "9", "--quiet"]);
+    let nobody = desk.run(&["unlink", "crm/contact", "4711", "--quiet"]);
+
+    assert_eq!((before.code, synced.code, after.code), (1, 0, 0), "{}{}", before.err, after.err);
+    assert!(before.out.contains("missing in pipedrive"), "{}", before.out);
+    let audited: serde_json::Value = serde_json::from_str(&after.out).unwrap();
+    assert_eq!(audited[0]["percent"], 100.0, "{}", after.out);
+    assert!(parted.out.contains("unlinked zoho"), "{}{}", parted.out, parted.err);
+    assert!(again.out.contains(&format!("linked zoho {left} with pipedrive 9")), "{}", again.err);
+    assert_eq!((twice.code, nobody.code), (2, 2));
+    assert!(twice.err.contains("are linked already"), "{}", twice.err);
+    assert!(nobody.err.contains("no contact with the ID 4711 is linked"), "{}", nobody.err);
 }

@@ -92,3 +92,32 @@ async fn check(lost: Lost) {
     assert_eq!((edited, there), (1, 1), "{:#?}", world.open_rows().await);
     assert_eq!(world.sync().await.exit, Exit::Clean, "{:#?}", world.open_rows().await);
 }
+
+/// To an ordinary user, a hidden record and a deleted one look the same: only the link knows that it was there.
+#[tokio::test]
+async fn given_a_person_hidden_from_an_ordinary_user_when_synced_for_days_then_it_is_never_taken_for_deleted()
+ {
+    let world = World::start().await;
+    let pipedrive = &world.sandbox.pipedrive;
+    pipedrive.set_admin(pipedrive.owner(), false);
+    let other = pipedrive.add_user("Eve Else", "else@example.com", "Europe/Berlin");
+    for name in ["Byron", "King"] {
+        let email = format!("{name}@example.com");
+        world.sandbox.zoho.add("Contacts", json!({ "Last_Name": name, "Email": email }));
+    }
+    // Who makes a record follows it, and sees it whatever comes.
+    let byron = json!({ "name": "Byron", "last_name": "Byron", "owner_id": other, "emails": [{ "value": "byron@example.com", "primary": true }] });
+    let hidden = pipedrive.add_as(other, "persons", byron);
+    world.settle().await;
+    pipedrive.edit("persons", hidden, json!({ "visible_to": 1 }));
+
+    for pause in [0, 300, 8 * 86_400, 300, 300] {
+        world.advance(pause);
+        world.sync().await;
+    }
+
+    let rows = world.open_rows().await;
+    let codes: Vec<_> = rows.iter().map(|row| row.code.as_str()).collect();
+    assert!(codes.contains(&"UNCONFIRMED_ABSENCE"), "{rows:#?}");
+    assert_eq!((world.sandbox.zoho.count("Contacts"), pipedrive.count("persons")), (2, 2));
+}

@@ -1,9 +1,12 @@
 //! Ways in that are shut: what a user reads, which exit code follows, and that nothing is half written.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use crmsync::service::{Exit, ServiceError};
 use crmsync_simulator::fault::Fault;
-use crmsync_simulator::host::Service;
+use crmsync_simulator::host::{Host, Service};
+use crmsync_simulator::pipedrive::{self, Pipedrive};
 use serde_json::json;
 
 use crate::world::World;
@@ -171,4 +174,24 @@ async fn given_a_route_that_another_process_syncs_when_synced_then_the_lease_is_
 
     world.sync().await;
     assert_eq!(world.sandbox.pipedrive.count("persons"), 2);
+}
+
+/// The store knows records of one company; under another one, all of them would look deleted or new.
+#[tokio::test]
+async fn given_a_connection_that_leads_to_another_company_when_synced_then_it_is_refused_at_once() {
+    let mut world = company().await;
+    let mut settings = pipedrive::Settings::new(world.clock.clone(), 7);
+    settings.company.id = 777;
+    let stranger = Arc::new(Pipedrive::new(settings));
+    stranger.add_field("persons", "Zoho ID", "varchar", &[]);
+    let host = Host::start(Arc::clone(&stranger) as Arc<dyn Service>, 0).await.unwrap();
+    let (own, theirs) = (world.sandbox.pipedrive.api_token(), stranger.api_token());
+    let (from, to) = (world.sandbox.pipedrive_url(), host.url());
+    world.reconfigure(|text| text.replace(&own, &theirs).replace(&from, &to));
+
+    let (exit, told) = outcome(world.try_sync().await);
+
+    assert_eq!(exit, Exit::Store, "{told}");
+    assert!(told.contains("give these a store of their own"), "{told}");
+    assert_eq!(stranger.traffic().written() + world.writes(), 0);
 }

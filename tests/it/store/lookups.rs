@@ -47,7 +47,7 @@ async fn given_records_of_both_sides_when_asked_by_key_then_candidates_tell_thei
     read(&store, Side::Left, vec![seen(Side::Left, "l1", "Ada", 9)]).await;
     let back = ask().await.unwrap();
     delete(&store, Side::Left, "l1").await;
-    store.unlink("run", &link("k1"), at(200)).await.unwrap();
+    unlink(&store, "k1", "l1", "r1").await;
     let survivor = ask().await.unwrap();
 
     let (l1, l2) = (candidate(Side::Left, "l1", Some("k1")), candidate(Side::Left, "l2", None));

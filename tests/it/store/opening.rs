@@ -17,6 +17,7 @@ laws! {
     given_a_lost_lease_when_writing_then_nothing_is_written,
     given_two_routes_when_written_then_they_do_not_see_each_other,
     given_a_secret_when_kept_then_only_its_key_opens_it,
+    given_secrets_when_the_key_is_rotated_then_only_the_new_one_opens_them,
     given_runs_when_listed_then_the_newest_comes_first,
     given_a_budget_when_spent_then_it_adds_up,
 }
@@ -131,6 +132,24 @@ async fn given_a_secret_when_kept_then_only_its_key_opens_it(world: World) {
         assert!(matches!(result, Err(StoreError::Sealed(..))), "{case}");
     }
     assert!(key(1).load_secret("unknown").await.unwrap().is_none());
+}
+
+async fn given_secrets_when_the_key_is_rotated_then_only_the_new_one_opens_them(world: World) {
+    let key = |byte| world.store.clone().with_key([byte; 32]);
+    for name in ["zoho", "pipedrive"] {
+        key(1).save_secret(name, &SecretString::from(name)).await.unwrap();
+    }
+
+    let stranger = key(3).rotate_key(&[2; 32]).await;
+    let (first, again) = (key(1).rotate_key(&[2; 32]).await, key(1).rotate_key(&[2; 32]).await);
+
+    assert!(matches!(stranger, Err(StoreError::Sealed(..))));
+    assert_eq!((first.unwrap(), again.unwrap()), (2, 2), "what stopped halfway can be finished");
+    for name in ["zoho", "pipedrive"] {
+        let opened = key(2).load_secret(name).await.unwrap().unwrap();
+        assert_eq!(opened.expose_secret(), name);
+        assert!(matches!(key(1).load_secret(name).await, Err(StoreError::Sealed(..))));
+    }
 }
 
 fn run(id: &str, started: i64) -> RunRecord {

@@ -30,6 +30,7 @@ fn row(id: &str, code: Code, link_name: Option<&str>, left: Option<&str>) -> Ope
         left: None,
         right: None,
         modified_at: Pair::default(),
+        changed_at: Pair::default(),
         winner: None,
         policy: None,
         evidence: None,

@@ -9,10 +9,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crmsync::store::{
     Accepted, Commit, Cursor, Ending, Intent, IntentState, Observed, PageCommit, RouteStore, Store,
 };
+use crmsync_core::model::link::{DeleteEvidence, TombstoneCause};
 use crmsync_core::model::state::{MatchKey, Subject, SubjectKey};
 use crmsync_core::model::{
-    Code, EntityName, FieldName, LinkId, ModuleName, Observation, Op, OpKind, Pair, Presence,
-    RecordId, RecordKey, RouteName, Side, Value,
+    Code, EntityName, FieldName, LinkId, LinkState, ModuleName, Observation, Op, OpKind, Pair,
+    Presence, RecordId, RecordKey, RouteName, Side, Tombstone, Value,
 };
 use sea_orm::{ConnectionTrait, Database};
 
@@ -267,4 +268,23 @@ pub(crate) async fn subject(store: &RouteStore, key: SubjectKey) -> Subject {
 pub(crate) async fn due(store: &RouteStore, side: Side) -> Vec<String> {
     let due = store.dirty(&contact(), side, at(200), 100).await.unwrap();
     due.into_iter().map(|dirty| format!("{} {}", dirty.id, dirty.reason)).collect()
+}
+
+/// Ends a link by a person's word.
+pub(crate) async fn unlink(store: &RouteStore, name: &str, left: &str, right: &str) {
+    let tombstone = |side: Side, id: &str| Tombstone {
+        key: key(side, id),
+        cause: TombstoneCause::Unlinked,
+        evidence: DeleteEvidence::Person,
+        at: at(130),
+        successor: None,
+        link: Some(link(name)),
+    };
+    let kind = OpKind::Relate {
+        state: LinkState::Closed,
+        ends: Pair::new(Some(RecordId::new(left)), Some(RecordId::new(right))),
+        tombstones: vec![tombstone(Side::Left, left), tombstone(Side::Right, right)],
+        keep_baseline: true,
+    };
+    store.commit("person", &[done(op(name, kind))], at(130)).await.unwrap();
 }

@@ -7,7 +7,7 @@ use super::merge::value;
 use super::plan::{EntityPlan, Planning};
 use super::rows::fingerprint;
 use crate::model::link::{DeleteEvidence, TombstoneCause};
-use crate::model::mapping::{DeleteEditPolicy, DeletePolicy};
+use crate::model::mapping::{DeleteEditPolicy, DeletePolicy, MergedPolicy};
 use crate::model::row::{Choice, RowKind};
 use crate::model::state::Subject;
 use crate::model::{
@@ -26,7 +26,9 @@ impl<'a> Planning<'a> {
         plan: &mut EntityPlan,
     ) {
         match tombstone.cause {
-            TombstoneCause::MergedAway => self.merged_away(subject, link, tombstone, plan),
+            TombstoneCause::MergedAway => {
+                self.merged_away(subject, link, tombstone, survivor, plan);
+            }
             TombstoneCause::Converted => self.converted(link, tombstone, plan),
             TombstoneCause::Unlinked => {
                 plan.ops.push(self.close(link, Code::Gone, vec![tombstone.clone()]));
@@ -42,6 +44,7 @@ impl<'a> Planning<'a> {
         subject: &Subject,
         link: &'a Link,
         tombstone: &Tombstone,
+        survivor: &Observation,
         plan: &mut EntityPlan,
     ) {
         let side = tombstone.key.side;
@@ -57,6 +60,11 @@ impl<'a> Planning<'a> {
             Some(one) if one.link.is_none() => {
                 plan.ops.push(self.redirect(link, heir, tombstone));
             }
+            Some(_) if self.may_delete_merged(link, tombstone, survivor) => {
+                let (side, id) = (survivor.key.side, survivor.key.id.clone());
+                let kind = OpKind::Delete { side, id, expected: self.expected(link, side) };
+                plan.ops.push(self.op(&link.id, Code::Merged, kind));
+            }
             Some(_) => {
                 let ends = link.ends.clone();
                 let tombstones = vec![tombstone.clone()];
@@ -66,6 +74,20 @@ impl<'a> Planning<'a> {
                 plan.rows.push(about.row(RowKind::Match, Code::Merged, None));
             }
         }
+    }
+
+    /// Whether the counterpart of a merged record goes too: asked for, proven, and nobody edited it since.
+    fn may_delete_merged(
+        &self,
+        link: &Link,
+        tombstone: &Tombstone,
+        survivor: &Observation,
+    ) -> bool {
+        self.entity.merged == MergedPolicy::Delete
+            && survivor.in_scope
+            && tombstone.evidence != DeleteEvidence::Weak
+            && self.entity.direction.flows_from(tombstone.key.side)
+            && !self.edited(link, survivor)
     }
 
     fn redirect(&self, link: &Link, heir: &RecordId, tombstone: &Tombstone) -> Op {

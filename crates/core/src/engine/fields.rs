@@ -83,6 +83,7 @@ impl<'a> Meeting<'a> {
             match merge_field(unit, self.conflicts, self.ids, self.ends) {
                 Merge::Unchanged => {}
                 Merge::Agreed => merged.agreed.extend(self.now(unit)),
+                Merge::Kept => merged.pinned.extend(self.now(unit)),
                 Merge::Flow { from, code } => self.flow(unit, from, code, &mut merged),
                 Merge::Decided { winner, verdict } => {
                     self.conflict(unit, verdict, Some(winner), &mut merged);

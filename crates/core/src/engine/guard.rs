@@ -90,8 +90,8 @@ pub fn guard_ops(
     for side in Side::BOTH {
         first_sync(&mut guarded, entity, side, input);
         changed_scope(&mut guarded, entity, side, input);
-        empty_side(&mut guarded, entity, side, input);
-        delete_cap(&mut guarded, entity, side, input);
+        empty_side(&mut guarded, entity, side, input, limits);
+        delete_cap(&mut guarded, entity, side, input, limits);
         create_cap(&mut guarded, entity, side, input, limits);
         mass_change(&mut guarded, entity, side, input, counters, limits);
     }
@@ -144,21 +144,34 @@ fn changed_scope(guarded: &mut Guarded, entity: &Entity, side: Side, input: &Gua
 }
 
 /// Nothing is derived from the absences of a side whose listing shrank.
-fn empty_side(guarded: &mut Guarded, entity: &Entity, side: Side, input: &GuardInput) {
+fn empty_side(
+    guarded: &mut Guarded,
+    entity: &Entity,
+    side: Side,
+    input: &GuardInput,
+    limits: &GuardLimits,
+) {
     if input.unhealthy[side] {
         let caught = |op: &Op| {
             let made = matches!(op.kind, OpKind::Create { side: target, .. } if target == side);
             made || rests_on_deletion(op, side) || matches!(op.kind, OpKind::Link { .. })
         };
-        let half = input.live_links / 2;
-        guarded.withhold((Code::EmptySide, &entity.name, side), half, caught);
+        let fewest = input.live_links * limits.empty_side_percent / 100;
+        guarded.withhold((Code::EmptySide, &entity.name, side), fewest, caught);
     }
 }
 
 /// All deletes of a side, or none: a part of a mistake is a mistake too.
-fn delete_cap(guarded: &mut Guarded, entity: &Entity, side: Side, input: &GuardInput) {
+fn delete_cap(
+    guarded: &mut Guarded,
+    entity: &Entity,
+    side: Side,
+    input: &GuardInput,
+    limits: &GuardLimits,
+) {
     let share = entity.deletes.max_percent * Decimal::from(input.live_links) / Decimal::from(100);
-    let limit = share.trunc().to_u64().unwrap_or(0).clamp(3, 100);
+    let share = share.trunc().to_u64().unwrap_or(0);
+    let limit = share.min(limits.delete_ceiling).max(limits.delete_floor);
     let caught = |op: &Op| deletes(op, side);
     let count = guarded.ops.iter().filter(|op| caught(op)).count() as u64;
     if count + input.recent_deletes[side] > limit {

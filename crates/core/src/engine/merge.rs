@@ -3,14 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::mapping::{Conflicts, OptionMap};
+use crate::model::mapping::{Conflicts, DriftPolicy, OptionMap, TextMerge};
 use crate::model::row::Evidence;
-use crate::model::state::Identities;
+use crate::model::state::{FieldTimes, Identities};
 use crate::model::{
     Code, Entity, FieldName, FieldRule, Link, Observation, Pair, Policy, Relation, Side, Value,
     mapping::Derived,
 };
+use chrono::{DateTime, Utc};
 
+use super::lines::merge_lines;
 use super::relation::Translation;
 
 /// A field, or the fields of a group: what is decided and written as one.
@@ -37,6 +39,8 @@ pub struct Ends<'a> {
     pub link: Option<&'a Link>,
     pub left: &'a Observation,
     pub right: &'a Observation,
+    /// What the sides' own histories tell, where they were asked.
+    pub times: Option<&'a FieldTimes>,
 }
 
 /// What to do with a unit.
@@ -46,13 +50,15 @@ pub enum Merge {
     Unchanged,
     /// Both sides agree: only the baseline moves.
     Agreed,
+    /// A side that does not own the field changed it, and may: the difference is remembered as accepted.
+    Kept,
     /// One side changed (or alone has a value): its value goes to the other.
     Flow { from: Side, code: Code },
     /// Both sides differ, and a policy decides.
     Decided { winner: Side, verdict: Verdict },
     /// Both sides differ, and a person decides.
     Queued(Verdict),
-    /// Sets merged by element, in the left side's form.
+    /// Sets merged by element, or texts by line, in the left side's form.
     Union(Value),
     /// Kept out of writes.
     Hold(Code),
@@ -113,7 +119,13 @@ impl<'a> Unit<'a> {
         Some(changed)
     }
 
-    fn pinned(&self, link: Option<&Link>) -> bool {
+    /// Whether both sides returned the unit and their values do not agree.
+    pub fn differs(&self, ids: &dyn Identities, ends: Ends<'_>) -> bool {
+        self.members.iter().all(|rule| ends.values(rule).is_some()) && !self.agrees(ids, ends)
+    }
+
+    /// Whether a difference of the unit was accepted.
+    pub fn is_pinned(&self, link: Option<&Link>) -> bool {
         let pinned = |rule: &&FieldRule| {
             link.and_then(|link| link.baseline.get(&rule.name)).is_some_and(|b| b.pinned)
         };
@@ -196,7 +208,7 @@ pub fn merge_field(
     let agree = unit.agrees(ids, ends);
     let left = unit.changed(ends.link, Side::Left, ends.left);
     match (left, unit.changed(ends.link, Side::Right, ends.right)) {
-        (Some(false), Some(false)) if agree || unit.pinned(ends.link) => Merge::Unchanged,
+        (Some(false), Some(false)) if agree || unit.is_pinned(ends.link) => Merge::Unchanged,
         (Some(false), Some(false)) => diverged(unit, ids, ends),
         _ if agree => Merge::Agreed,
         (Some(left), Some(right)) => merge_changed(unit, conflicts, ends, &Pair::new(left, right)),
@@ -227,8 +239,10 @@ fn merge_changed(
 ) -> Merge {
     if let Some(owner) = owner(unit.policy) {
         let verdict = Verdict { code: Code::Drift, policy: unit.policy, evidence: None };
+        let kept = conflicts.drift == DriftPolicy::Keep && !changed[owner];
         return match (unit.flows[owner], changed[owner.other()]) {
             (false, _) => Merge::Unchanged,
+            (true, true) if kept => Merge::Kept,
             (true, true) => Merge::Decided { winner: owner, verdict },
             (true, false) => flow(owner, write_code(owner)),
         };
@@ -244,10 +258,10 @@ fn merge_changed(
 }
 
 fn merge_conflict(unit: &Unit<'_>, conflicts: &Conflicts, ends: Ends<'_>) -> Merge {
-    if let Some(merged) = merge_sets(unit, ends) {
+    if let Some(merged) = merge_sets(unit, ends).or_else(|| merge_texts(unit, ends)) {
         return Merge::Union(merged);
     }
-    decide(unit.policy, conflicts, Code::Conflict, ends)
+    decide(unit, unit.policy, conflicts, Code::Conflict, ends)
 }
 
 /// Merges without a baseline: semantics §14.1. Fills what is empty, never clears.
@@ -269,7 +283,7 @@ fn merge_initial(unit: &Unit<'_>, conflicts: &Conflicts, ends: Ends<'_>) -> Merg
         (true, true) if policy == Policy::Newest && unit.options().is_some() => {
             merge_sets(unit, ends).map_or(Merge::Hold(Code::Untranslatable), Merge::Union)
         }
-        (true, true) => decide(policy, conflicts, code, ends),
+        (true, true) => decide(unit, policy, conflicts, code, ends),
         (left, _) => {
             let winner = if left { Side::Left } else { Side::Right };
             Merge::Decided {
@@ -292,8 +306,15 @@ pub const fn write_code(from: Side) -> Code {
     }
 }
 
-fn decide(policy: Policy, conflicts: &Conflicts, code: Code, ends: Ends<'_>) -> Merge {
-    let (newest, grade) = newest(conflicts, ends);
+fn decide(
+    unit: &Unit<'_>,
+    policy: Policy,
+    conflicts: &Conflicts,
+    code: Code,
+    ends: Ends<'_>,
+) -> Merge {
+    let (newest, grade) =
+        by_history(unit, conflicts, ends).unwrap_or_else(|| newest(conflicts, ends));
     let evidence = (policy == Policy::Newest).then_some(grade);
     let used = match (policy, newest) {
         (Policy::Newest, None) => conflicts.tie,
@@ -317,6 +338,27 @@ fn decide(policy: Policy, conflicts: &Conflicts, code: Code, ends: Ends<'_>) -> 
     winner.map_or(Merge::Queued(verdict), |winner| Merge::Decided { winner, verdict })
 }
 
+/// The side that changed this very field last, where both sides' histories tell: semantics §8.4.
+fn by_history(
+    unit: &Unit<'_>,
+    conflicts: &Conflicts,
+    ends: Ends<'_>,
+) -> Option<(Option<Side>, Evidence)> {
+    let times = ends.times?.get(&unit.name)?;
+    let (left, right) = (times.left?, times.right?);
+    Some((later(conflicts, left, right), Evidence::FieldHistory))
+}
+
+/// The side of the later time, unless both are within the skew.
+fn later(conflicts: &Conflicts, left: DateTime<Utc>, right: DateTime<Utc>) -> Option<Side> {
+    let ahead = (left - right).num_seconds();
+    match ahead.abs() > conflicts.skew_seconds {
+        true if ahead > 0 => Some(Side::Left),
+        true => Some(Side::Right),
+        false => None,
+    }
+}
+
 /// The side whose record changed last, by corrected time: semantics §8.4.
 ///
 /// A time that our own last write produced says nothing about people (P4); within the skew nobody is later.
@@ -330,13 +372,7 @@ pub fn newest(conflicts: &Conflicts, ends: Ends<'_>) -> (Option<Side>, Evidence)
     let (Some(left), Some(right)) = (stamp(Side::Left), stamp(Side::Right)) else {
         return (None, Evidence::None);
     };
-    let ahead = (left - right).num_seconds();
-    let later = match ahead.abs() > conflicts.skew_seconds {
-        true if ahead > 0 => Some(Side::Left),
-        true => Some(Side::Right),
-        false => None,
-    };
-    (later, Evidence::RecordTime)
+    (later(conflicts, left, right), Evidence::RecordTime)
 }
 
 /// `(B ∪ addL ∪ addR) \ (remL ∪ remR)` in the left side's form; options without a partner stay where they are.
@@ -356,6 +392,24 @@ fn merge_sets(unit: &Unit<'_>, ends: Ends<'_>) -> Option<Value> {
     let removed: BTreeSet<_> = before.difference(&now).filter_map(to_left).collect();
     let merged = items(values.left).into_iter().chain(added);
     Some(Value::set(merged.filter(|item| !removed.contains(item))))
+}
+
+/// Both edits of a text, where they touch different lines; the merged text must fit both sides.
+fn merge_texts(unit: &Unit<'_>, ends: Ends<'_>) -> Option<Value> {
+    let [rule] = unit.members.as_slice() else { return None };
+    let Relation::Text { limits } = &rule.relation else { return None };
+    let known = ends.link?.baseline.get(&rule.name)?;
+    let alike = known.values.left == known.values.right;
+    if rule.merge != TextMerge::Lines || !alike {
+        return None;
+    }
+    let values = ends.values(rule)?;
+    let text = |value: &Value| value.as_text().map(str::to_owned);
+    let (base, left, right) = (text(&known.values.left)?, text(values.left)?, text(values.right)?);
+    let merged = merge_lines(&base, &left, &right)?;
+    let length = merged.chars().count();
+    let fits = |side: Side| limits[side].is_none_or(|limit| length <= limit);
+    (fits(Side::Left) && fits(Side::Right)).then(|| Value::text(&merged))
 }
 
 fn items(value: &Value) -> BTreeSet<String> {

@@ -1,12 +1,14 @@
 //! Verbs: pure decisions from observations to a plan. Read `normalize`, `matching`, `merge`, then `plan`.
 
 pub mod assemble;
+pub mod audit;
 mod create;
 mod deletes;
 pub mod expression;
 pub mod fields;
 pub mod filter;
 pub mod guard;
+mod lines;
 pub mod match_key;
 pub mod matching;
 pub mod merge;

@@ -201,7 +201,7 @@ impl<'a> Planning<'a> {
             conflicts: &self.entity.conflicts,
             ids: self.ids,
             link: &link,
-            ends: Ends { link: None, left: both.left, right: both.right },
+            ends: Ends { link: None, left: both.left, right: both.right, times: None },
             memory: None,
             oscillation_writes: self.context.guards.oscillation_writes,
         };

@@ -124,7 +124,12 @@ impl<'a> Planning<'a> {
             conflicts: &self.entity.conflicts,
             ids: self.ids,
             link: &link.id,
-            ends: Ends { link: Some(link), left: seen.left, right: seen.right },
+            ends: Ends {
+                link: Some(link),
+                left: seen.left,
+                right: seen.right,
+                times: Some(&subject.field_times),
+            },
             memory: Some(subject),
             oscillation_writes: self.context.guards.oscillation_writes,
         }

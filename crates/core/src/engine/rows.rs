@@ -66,6 +66,7 @@ impl<'a> About<'a> {
             left: None,
             right: None,
             modified_at: self.modified_at.clone(),
+            changed_at: Pair::default(),
             winner: None,
             policy: None,
             evidence: None,
@@ -94,7 +95,15 @@ impl<'a> About<'a> {
         let (left, right) = (shown(Side::Left), shown(Side::Right));
         let base = base(Side::Left).zip(base(Side::Right)).map(|(l, r)| Pair::new(l, r));
         let fingerprint = fingerprint(&(&base, &left, &right));
-        OpenRow { base, left, right, fingerprint, ..self.row(kind, code, Some(&unit.name)) }
+        let changed_at = ends.times.and_then(|times| times.get(&unit.name)).cloned();
+        OpenRow {
+            base,
+            left,
+            right,
+            fingerprint,
+            changed_at: changed_at.unwrap_or_default(),
+            ..self.row(kind, code, Some(&unit.name))
+        }
     }
 
     /// The row of a difference, decided or not. Both values stay in it, whoever wins.
@@ -140,7 +149,8 @@ fn explain(verdict: Verdict, winner: Option<Side>) -> String {
         }
         (Some(Evidence::RecordTime), _) => "; the records' last changes are too close to tell",
         (Some(Evidence::None), _) => "; nothing shows which side changed last",
-        (Some(Evidence::FieldHistory), _) => "; decided by the field's own history",
+        (Some(Evidence::FieldHistory), Policy::Newest) => "; decided by the field's own history",
+        (Some(Evidence::FieldHistory), _) => "; the field's last changes are too close to tell",
         (None, _) => "",
     };
     format!("{what}; {who}{how}")

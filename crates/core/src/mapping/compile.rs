@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::diagnostic::{Diagnostic, Document, Severity, did_you_mean};
-use super::file::{FieldFile, KeyFile, MappingFile, in_order};
+use super::file::{FieldFile, Id, KeyFile, MappingFile, in_order};
 use super::resolve::{NotFound, resolve};
 use super::{check, filter};
 use crate::engine::filter::Filter;
@@ -91,6 +91,10 @@ impl<'a> Compiler<'a> {
             conflicts: self.conflicts(),
             deletes: self.deletes(),
             write_mode: file.write_mode,
+            merged: file.merged,
+            audit_writes: file.audit_writes,
+            canaries: Pair::new(&file.left, &file.right)
+                .map(|side| side.get_ref().canary.as_ref().map(Id::id)),
             fields: fields.into_iter().map(|field| field.rule).collect(),
             groups,
             scope_fingerprint: scope_fingerprint(file, &filters, &matching),

@@ -7,8 +7,11 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::diagnostic::{Diagnostic, Document, Severity, did_you_mean};
-use crate::model::mapping::{Creation, DeleteEditPolicy, DeletePolicy, Strength, WriteMode};
-use crate::model::{Direction, EntityName, Policy, Side};
+use crate::model::mapping::{
+    AuditWrites, Creation, DeleteEditPolicy, DeletePolicy, DriftPolicy, EvidenceSource,
+    MergedPolicy, Strength, TextMerge, WriteMode,
+};
+use crate::model::{Direction, EntityName, Policy, RecordId, Side};
 
 /// A table whose keys keep their places; [`in_order`] gives the order of the file.
 pub type SpannedMap<T> = BTreeMap<Spanned<String>, T>;
@@ -33,6 +36,12 @@ pub struct MappingFile {
     /// How updates reach a side that offers a choice.
     #[serde(default, rename = "write-mode", alias = "write_mode")]
     pub write_mode: WriteMode,
+    /// Which writes are compared with the side's own history afterwards, to find edits that they overwrote.
+    #[serde(default, rename = "audit-writes", alias = "audit_writes")]
+    pub audit_writes: AuditWrites,
+    /// What happens to the counterpart of a record that was merged into another linked one.
+    #[serde(default)]
+    pub merged: MergedPolicy,
     #[serde(default, rename = "match")]
     pub matching: MatchFile,
     #[serde(default)]
@@ -60,6 +69,27 @@ pub struct SideFile {
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub filter: Option<Spanned<String>>,
+    /// ID of a record that must be readable before a missing one counts as deleted. Without it, any other known
+    /// record serves.
+    #[serde(default)]
+    pub canary: Option<Id>,
+}
+
+/// A record ID as written: Pipedrive's are numbers.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Id {
+    Number(u64),
+    Text(String),
+}
+
+impl Id {
+    pub fn id(&self) -> RecordId {
+        match self {
+            Self::Number(number) => RecordId::new(number.to_string()),
+            Self::Text(text) => RecordId::new(text.as_str()),
+        }
+    }
 }
 
 /// How records without a link find each other.
@@ -104,7 +134,8 @@ const fn strong() -> Strength {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ConflictsFile {
-    pub policy: Policy,
+    /// Absent: the route's, else `newest`.
+    pub policy: Option<Policy>,
     /// Modified times closer than this are a tie: `5s`, `2m`, `1h`.
     #[schemars(with = "Option<String>")]
     pub skew: Option<Spanned<String>>,
@@ -117,6 +148,11 @@ pub struct ConflictsFile {
     /// Policy for a field whose mapping changed.
     #[serde(rename = "on-mapping-change", alias = "on_mapping_change")]
     pub on_mapping_change: Option<Policy>,
+    /// What shows which side changed a field last: the record's modified time, or the field's own history, which is
+    /// read for records in conflict.
+    pub evidence: EvidenceSource,
+    /// What happens to an edit on the side that does not own the field.
+    pub drift: DriftPolicy,
 }
 
 /// What happens to the counterpart of a deleted record.
@@ -138,7 +174,7 @@ pub struct DeletesFile {
     /// Fields that `archive` writes, by side.
     pub marks: MarksFile,
     /// Two probes that find nothing count as a deletion.
-    #[serde(rename = "accept-weak", alias = "accept_weak")]
+    #[serde(rename = "accept-weak-deletes", alias = "accept-weak", alias = "accept_weak")]
     pub accept_weak: bool,
 }
 
@@ -177,6 +213,9 @@ pub struct FieldFile {
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     pub users: Option<Spanned<SpannedMap<Spanned<String>>>>,
     pub conflict: Option<Policy>,
+    /// How a text that both sides edited is merged.
+    #[schemars(with = "Option<TextMerge>")]
+    pub merge: Option<Spanned<TextMerge>>,
     /// minijinja over the other side's canonical fields.
     #[schemars(with = "Option<String>")]
     pub expression: Option<Spanned<String>>,
@@ -291,10 +330,12 @@ mod tests {
         let text = r#"
 entity = "contact"
 left  = { module = "Contacts", filter = "Email is not null" }
-right = { module = "persons" }
+right = { module = "persons", canary = 12 }
 direction = "both"
 create = "both"
 write-mode = "batch"
+audit-writes = "suspect"
+merged = "delete"
 
 [match]
 external_id = { left = "Pipedrive_ID", right = "Zoho ID" }
@@ -309,12 +350,15 @@ skew = "5s"
 tie = "queue"
 initial = "prefer-left"
 on-mapping-change = "queue"
+evidence = "field-history"
+drift = "keep"
 
 [deletes]
 to-right = "keep"
 to-left = "archive"
 on_edit = "queue"
 max = "5%"
+accept-weak-deletes = true
 marks = { left = { Status = "Gone", Count = 0 } }
 
 [fields]
@@ -326,6 +370,7 @@ source     = { left = "Lead_Source", right = "Lead source", options = { "Web Dow
 stage      = { left = "Stage", right = "stage_id", options = { "Negotiation/Review" = "Sales / Negotiation" }, conflict = "prefer-left" }
 greeting   = { right = "Greeting", expression = "'Dear ' ~ first_name" }
 country    = { constant = "DE", right = "Country" }
+note       = { left = "Description", right = "notes", merge = "lines" }
 
 [groups]
 money = ["amount", "currency"]
@@ -336,7 +381,7 @@ money = ["amount", "currency"]
         assert_eq!(file.name(), EntityName::new("contact"));
         assert_eq!(file.module(Side::Right), "persons");
         assert_eq!(file.external_id(Side::Right).unwrap().get_ref(), "Zoho ID");
-        assert_eq!((file.fields.len(), file.matching.keys.len()), (8, 2));
+        assert_eq!((file.fields.len(), file.matching.keys.len()), (9, 2));
     }
 
     #[test]

@@ -53,6 +53,7 @@ codes! {
     Twin = "TWIN",
     ClonedId = "CLONED_ID",
     CreateNotAllowed = "CREATE_NOT_ALLOWED",
+    Unlinked = "UNLINKED",
     // Holds: §7.1.
     Forbidden = "FORBIDDEN",
     UnconfirmedAbsence = "UNCONFIRMED_ABSENCE",

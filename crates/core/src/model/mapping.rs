@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::{EntityName, FieldName, ModuleName, Pair, RemoteField, Side};
+use super::{EntityName, FieldName, ModuleName, Pair, RecordId, RemoteField, Side};
 use crate::engine::filter::Filter;
 
 /// Which way values flow.
@@ -89,6 +89,71 @@ pub enum Policy {
     OwnerRight,
 }
 
+/// What happens to an edit on the side that does not own a field: semantics §8.3.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriftPolicy {
+    /// The owner's value is written back, and the drift reported.
+    #[default]
+    Restore,
+    /// The difference stays until the owner's side changes again.
+    Keep,
+}
+
+/// What shows which side changed a field last: semantics §8.4.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum EvidenceSource {
+    /// The record's modified time, which moves with any of its fields.
+    #[default]
+    RecordTime,
+    /// The side's own history of the field, read for records in conflict only.
+    FieldHistory,
+}
+
+/// How a text that both sides edited is merged: semantics §8.1.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextMerge {
+    /// As one value.
+    #[default]
+    Whole,
+    /// Line by line: edits of different lines both stay, edits of the same lines are a conflict.
+    Lines,
+}
+
+/// What happens to the counterpart of a record that was merged into another linked one: semantics §7.3.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum MergedPolicy {
+    /// A person is asked; it stays as it is.
+    #[default]
+    Queue,
+    /// It is deleted, if nobody edited it since; counts against the delete cap.
+    Delete,
+}
+
+/// Which writes are compared with the side's own history afterwards: semantics §10.2.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuditWrites {
+    #[default]
+    Off,
+    /// Writes to records that somebody had just changed, and writes that took long.
+    Suspect,
+    All,
+}
+
 /// What happens to the counterpart of a deleted record: semantics §9.2.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
@@ -137,6 +202,11 @@ pub struct Entity {
     pub conflicts: Conflicts,
     pub deletes: Deletes,
     pub write_mode: WriteMode,
+    pub merged: MergedPolicy,
+    pub audit_writes: AuditWrites,
+    /// Records that must be readable before anything is inferred from absence: semantics §4. Without one, any other
+    /// known record serves.
+    pub canaries: Pair<Option<RecordId>>,
     /// In the order of the mapping file.
     pub fields: Vec<FieldRule>,
     /// Groups are written as one unit; each name is a group, each field is in one at most.
@@ -213,6 +283,10 @@ pub struct Conflicts {
     pub initial: Policy,
     /// For a field whose mapping changed: semantics §14.3.
     pub on_mapping_change: Policy,
+    /// For `newest`.
+    pub evidence: EvidenceSource,
+    /// For `owner-left` and `owner-right`.
+    pub drift: DriftPolicy,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -235,6 +309,7 @@ pub struct FieldRule {
     pub remote: Pair<Option<RemoteField>>,
     pub direction: Direction,
     pub relation: Relation,
+    pub merge: TextMerge,
     /// Overrides the entity's policy.
     pub conflict: Option<Policy>,
     /// What a side without a remote field shows: a constant or an expression over its other fields.

@@ -39,6 +39,9 @@ pub struct OpenRow {
     pub left: Option<Value>,
     pub right: Option<Value>,
     pub modified_at: Pair<Option<DateTime<Utc>>>,
+    /// When this very field last changed, by each side's own history, corrected to our clock; where it was read.
+    #[serde(default, skip_serializing_if = "is_unknown")]
+    pub changed_at: Pair<Option<DateTime<Utc>>>,
     pub winner: Option<Side>,
     pub policy: Option<Policy>,
     pub evidence: Option<Evidence>,
@@ -50,10 +53,36 @@ pub struct OpenRow {
     pub candidates: Vec<RecordId>,
 }
 
+fn is_unknown(times: &Pair<Option<DateTime<Utc>>>) -> bool {
+    times.left.is_none() && times.right.is_none()
+}
+
 impl OpenRow {
     /// Whether it is undecided: such rows make the exit code 1. A conflict decided by policy is history.
     pub const fn is_open(&self) -> bool {
         !matches!((self.kind, self.winner), (RowKind::Conflict, Some(_)))
+    }
+
+    /// What a person may choose about it, as [`Choice::word`] spells it: any other choice would do nothing.
+    pub fn choices(&self) -> &'static [&'static str] {
+        let is_group = self.field.as_ref().is_some_and(|name| name.as_str().starts_with("group:"));
+        let about_values: &[_] =
+            if is_group { &["left", "right", "pin"] } else { &["left", "right", "value", "pin"] };
+        match self.kind {
+            RowKind::Conflict if self.code == Code::DeleteEdit => &["left", "right", "ignore"],
+            RowKind::Conflict if self.code == Code::UndoConflict => &[],
+            RowKind::Conflict => about_values,
+            RowKind::Hold if self.code == Code::LossyBackWrite => about_values,
+            RowKind::Hold | RowKind::Quarantine => &[],
+            RowKind::Match if self.code == Code::Merged => &["ignore"],
+            RowKind::Match if self.asks_which() => &["link", "create", "ignore"],
+            RowKind::Match => &["create", "ignore"],
+        }
+    }
+
+    /// Whether its candidates are records that it may be linked with.
+    fn asks_which(&self) -> bool {
+        matches!(self.code, Code::Suggested | Code::Ambiguous | Code::SuspectedMerge)
     }
 }
 
@@ -87,6 +116,21 @@ pub enum Choice {
     Create,
     /// For a match row or a record: leave it alone.
     Ignore,
+}
+
+impl Choice {
+    /// How people write it.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Right => "right",
+            Self::Value { .. } => "value",
+            Self::Pin => "pin",
+            Self::Link { .. } => "link",
+            Self::Create => "create",
+            Self::Ignore => "ignore",
+        }
+    }
 }
 
 /// A decision and what was shown when it was taken.

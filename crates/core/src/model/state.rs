@@ -41,7 +41,12 @@ pub struct Subject {
     pub resolutions: Vec<Resolution>,
     /// An unlinked record that carries the payload of one of our create intents: semantics §6.4.
     pub ours: bool,
+    /// When units in conflict last changed, by each side's own history: known where it was asked for.
+    pub field_times: FieldTimes,
 }
+
+/// Times of a unit's last change by side, corrected to our clock, in UTC.
+pub type FieldTimes = BTreeMap<FieldName, Pair<Option<DateTime<Utc>>>>;
 
 /// A record that shares a match key, or an external ID, with an unlinked one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,20 +135,28 @@ pub struct PlanContext {
 /// Thresholds of semantics §9.4; the defaults are its numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardLimits {
+    /// Deletes and archives that are always allowed, and those that never are, whatever the mapping's percentage.
+    pub delete_floor: u64,
+    pub delete_ceiling: u64,
     pub create_floor: u64,
     pub create_percent: u64,
     pub mass_change_percent: u64,
     pub mass_change_floor: u64,
+    /// A complete listing below this share of the live links is not believed.
+    pub empty_side_percent: u64,
     pub oscillation_writes: usize,
 }
 
 impl Default for GuardLimits {
     fn default() -> Self {
         Self {
+            delete_floor: 3,
+            delete_ceiling: 100,
             create_floor: 50,
             create_percent: 25,
             mass_change_percent: 50,
             mass_change_floor: 20,
+            empty_side_percent: 50,
             oscillation_writes: 3,
         }
     }
@@ -164,6 +177,7 @@ impl Subject {
             recent_writes: BTreeMap::new(),
             resolutions: Vec::new(),
             ours: false,
+            field_times: FieldTimes::new(),
         }
     }
 
@@ -180,6 +194,7 @@ impl Subject {
             recent_writes: BTreeMap::new(),
             resolutions: Vec::new(),
             ours: false,
+            field_times: FieldTimes::new(),
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod laws;
 mod matching_cases;
+mod option_cases;
 mod pair_cases;
 mod reading;
 mod reference_cases;

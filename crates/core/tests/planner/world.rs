@@ -9,8 +9,8 @@ use crmsync_core::engine::plan::{assemble, plan_entity};
 use crmsync_core::invariants::{self, Moment, Violation};
 use crmsync_core::model::link::{DeleteEvidence, TombstoneCause};
 use crmsync_core::model::mapping::{
-    Conflicts, Creation, DeleteEditPolicy, DeletePolicy, Deletes, KeyGroup, Matching, OptionMap,
-    Strength, WriteMode,
+    AuditWrites, Conflicts, Creation, DeleteEditPolicy, DeletePolicy, Deletes, DriftPolicy,
+    EvidenceSource, KeyGroup, Matching, MergedPolicy, OptionMap, Strength, TextMerge, WriteMode,
 };
 use crmsync_core::model::row::Resolution;
 use crmsync_core::model::state::{
@@ -38,6 +38,7 @@ pub(crate) fn field(name: &str, relation: Relation) -> FieldRule {
         remote: Pair::new(Some(RemoteField::new(name)), Some(RemoteField::new(name))),
         direction: Direction::Both,
         relation,
+        merge: TextMerge::Whole,
         conflict: None,
         derived: None,
         required: Pair::default(),
@@ -79,6 +80,8 @@ pub(crate) fn contact() -> Entity {
             skew_seconds: 5,
             initial: Policy::Newest,
             on_mapping_change: Policy::Queue,
+            evidence: EvidenceSource::RecordTime,
+            drift: DriftPolicy::Restore,
         },
         deletes: Deletes {
             policy: Pair::new(DeletePolicy::Propagate, DeletePolicy::Propagate),
@@ -88,6 +91,9 @@ pub(crate) fn contact() -> Entity {
             accept_weak: false,
         },
         write_mode: WriteMode::Auto,
+        merged: MergedPolicy::Queue,
+        audit_writes: AuditWrites::Off,
+        canaries: Pair::default(),
         fields: fields.into_iter().chain([tags("tags")]).collect(),
         groups: BTreeMap::from([("money".to_owned(), group)]),
         scope_fingerprint: "1".to_owned(),

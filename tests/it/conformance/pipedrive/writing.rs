@@ -1,8 +1,8 @@
 //! Creates, updates, deletes, the external-ID field.
 
 use chrono::NaiveDate;
-use crmsync::connectors::{Connector, ErrorKind};
-use crmsync_core::model::Value;
+use crmsync::connectors::{Connector, ErrorKind, PastChange};
+use crmsync_core::model::{RemoteField, Value};
 use serde_json::json;
 
 use super::desk::{Desk, id_of, number, value};
@@ -261,8 +261,7 @@ async fn given_a_lead_when_its_custom_fields_are_written_then_they_are_read_back
 }
 
 #[tokio::test]
-async fn given_a_field_that_changed_when_asked_then_the_changelog_tells_when() {
-    use crmsync_core::model::row::Evidence;
+async fn given_a_field_that_changed_when_asked_then_the_changelog_tells_when_and_what() {
     let desk = Desk::open().await;
     let ada = desk.create("persons", &[("name", Value::from("Ada"))]).await.unwrap();
     desk.pass(60);
@@ -271,10 +270,12 @@ async fn given_a_field_that_changed_when_asked_then_the_changelog_tells_when() {
     desk.pass(60);
     desk.server.edit("persons", id(&ada), json!({ "visible_to": 1 }));
 
-    let found =
-        desk.side.field_changed_at(&"persons".into(), &ada.id, &"name".into()).await.unwrap();
+    let field: RemoteField = "name".into();
+    let asked = std::slice::from_ref(&field);
+    let found = desk.side.history(&"persons".into(), &ada.id, asked).await.unwrap().unwrap();
 
-    assert_eq!(found, (Some(renamed_at), Evidence::FieldHistory));
+    let (before, after) = (Some(Value::text("Ada")), Some(Value::text("Ada Byron")));
+    assert_eq!(found.changes, [PastChange { field, at: renamed_at, before, after }]);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What Zoho says about itself.
 
+use crmsync::connectors::PastChange;
 use crmsync::connectors::zoho::region_hosts;
 
 use super::*;
@@ -73,7 +74,7 @@ async fn given_the_organization_when_asked_then_people_recognize_it() {
 }
 
 #[tokio::test]
-async fn given_a_field_edit_when_history_is_asked_then_its_own_time_is_told() {
+async fn given_a_field_edit_when_history_is_asked_then_its_own_time_and_values_are_told() {
     let world = ZohoWorld::start().await;
     let id = world.add("Ada");
     world.wait(60);
@@ -82,10 +83,12 @@ async fn given_a_field_edit_when_history_is_asked_then_its_own_time_is_told() {
     world.wait(60);
     world.edit(&id, "Adele");
 
-    let field = "Department".into();
-    let history = world.connector.field_changed_at(&"Contacts".into(), &id, &field).await.unwrap();
+    let field: RemoteField = "Department".into();
+    let asked = std::slice::from_ref(&field);
+    let history = world.connector.history(&"Contacts".into(), &id, asked).await.unwrap().unwrap();
 
-    assert_eq!(history, (Some(edited_at), Evidence::FieldHistory));
+    let (before, after) = (Some(Value::Empty), Some(Value::text("Sales")));
+    assert_eq!(history.changes, [PastChange { field, at: edited_at, before, after }]);
 }
 
 #[tokio::test]

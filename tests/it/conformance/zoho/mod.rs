@@ -19,7 +19,6 @@ use crmsync::connectors::zoho::{
 use crmsync::connectors::{
     Connector, ErrorKind, ListRequest, Order, Page, Probe, Recovery, UpdateRow,
 };
-use crmsync_core::model::row::Evidence;
 use crmsync_core::model::schema::FieldKind;
 use crmsync_core::model::{ModuleName, RecordId, RemoteField, RemoteRecord, Value};
 use crmsync_simulator::clock::Clock as ServerClock;

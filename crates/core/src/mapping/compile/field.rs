@@ -9,7 +9,7 @@ use super::super::infer::Form;
 use super::super::resolve::shown;
 use super::{Compiled, Compiler, did_you_mean, fingerprint};
 use crate::engine::relation::phone;
-use crate::model::mapping::Derived;
+use crate::model::mapping::{Derived, TextMerge};
 use crate::model::schema::{FieldKind, FieldSchema, OptionSchema};
 use crate::model::{Direction, EntityName, FieldName, FieldRule, Pair, Relation, Side};
 
@@ -43,6 +43,7 @@ impl<'a> Compiler<'a> {
             name: FieldName::new(name.get_ref().as_str()),
             remote: schemas.as_ref().map(|schema| schema.as_ref().map(|field| field.name.clone())),
             direction,
+            merge: self.text_merge(file, &relation),
             conflict: file.conflict,
             required: schemas.as_ref().map(|schema| schema.as_ref().is_some_and(|f| f.required)),
             writable: schemas
@@ -225,6 +226,17 @@ impl<'a> Compiler<'a> {
         let help = did_you_mean(name.as_str(), self.entities.iter().map(EntityName::as_str));
         self.error(written.span(), format!("no mapping file of this route is for `{name}`"), help);
         None
+    }
+
+    /// Lines are merged where both sides store the same text.
+    fn text_merge(&mut self, file: &FieldFile, relation: &Relation) -> TextMerge {
+        let Some(written) = &file.merge else { return TextMerge::Whole };
+        let is_plain = matches!(relation, Relation::Text { .. });
+        if *written.get_ref() == TextMerge::Lines && !is_plain {
+            let message = "`merge = \"lines\"` needs plain text on both sides";
+            self.error(written.span(), message, None);
+        }
+        *written.get_ref()
     }
 
     /// Keys that say nothing for this relation are mistakes.

@@ -28,11 +28,13 @@ impl Compiler<'_> {
             );
         }
         Conflicts {
-            policy: file.policy,
+            policy: file.policy.unwrap_or_default(),
             tie,
             skew_seconds: file.skew.as_ref().map_or(5, |skew| self.seconds(skew)),
             initial: file.initial.as_ref().map_or(Policy::Newest, |initial| *initial.get_ref()),
             on_mapping_change: file.on_mapping_change.unwrap_or(Policy::Queue),
+            evidence: file.evidence,
+            drift: file.drift,
         }
     }
 
