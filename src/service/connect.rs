@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use url::Url;
 
 use super::error::ServiceError;
+use super::spending::{hour, recent_units};
 use super::tokens::SealedTokens;
 use crate::clock::Ambient;
 use crate::config::{self, Config, Connection, Lifetime, PipedriveSignIn, Shared, ZohoEnvironment};
@@ -17,7 +18,7 @@ use crate::connectors::http::HttpSettings;
 use crate::connectors::memory::Memory;
 use crate::connectors::pipedrive::{self, Pipedrive};
 use crate::connectors::zoho::{self, Hosts, OauthClient, Pinning, REGIONS, Zoho, region_hosts};
-use crate::connectors::{Account, Connector};
+use crate::connectors::{Account, Connector, Cost};
 use crate::store::Store;
 
 /// Under which name the store keeps a connection's metadata answers.
@@ -167,6 +168,7 @@ async fn zoho_settings(
         api_url: zoho_api(name, settings)?,
         api_version: settings.api_version.clone(),
         credits: settings.shared.budget.daily,
+        spent_before: recent_units(store, name, ambient.clock.now()).await?,
         share_percent: percent(settings.shared.budget.share),
         metadata_cache: lifetime(settings.shared.metadata_cache),
         record_url: settings.record_url.clone(),
@@ -215,6 +217,7 @@ async fn pipedrive_settings(
         company: settings.company.clone(),
         burst,
         daily_tokens: settings.shared.budget.daily,
+        spent_before: recent_units(store, name, ambient.clock.now()).await?,
         budget_share: percent(settings.shared.budget.share),
         connect_timeout: settings.shared.connect_timeout,
         read_timeout: settings.shared.timeout,
@@ -261,7 +264,7 @@ async fn memory(
     Ok(Arc::new(memory))
 }
 
-/// Stores the metadata answers that a connector read since it was made.
+/// Stores the metadata answers that a connector read since it was made, and what it cost.
 ///
 /// # Errors
 /// What the store says.
@@ -271,8 +274,13 @@ pub async fn keep_metadata(
     connector: &dyn Connector,
     ambient: &Ambient,
 ) -> Result<(), ServiceError> {
+    let now = ambient.clock.now();
     if let Some(kept) = connector.memory().and_then(Memory::dump) {
-        store.save_metadata(name, METADATA, &kept, ambient.clock.now()).await?;
+        store.save_metadata(name, METADATA, &kept, now).await?;
+    }
+    let Cost { calls, units } = connector.take_spent();
+    if calls > 0 {
+        store.spend(name, &hour(now), units, calls).await?;
     }
     Ok(())
 }

@@ -107,6 +107,10 @@ impl Client {
         self.http.clock().now()
     }
 
+    pub(super) fn take_spent(&self) -> Cost {
+        self.http.take_spent()
+    }
+
     pub(super) fn spent(&self) -> Cost {
         self.http.spent()
     }

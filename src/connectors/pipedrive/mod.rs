@@ -68,6 +68,8 @@ pub struct Settings {
     pub max_answer: usize,
     /// The company's daily tokens, where configured; else the answers tell what is left.
     pub daily_tokens: Option<u64>,
+    /// Tokens that earlier processes spent in the last 24 hours, by time, oldest first.
+    pub spent_before: Vec<(DateTime<Utc>, u64)>,
     /// Of the daily tokens, how many hundredths are ours.
     pub budget_share: u64,
     pub connect_timeout: Duration,
@@ -120,6 +122,7 @@ impl Settings {
             page: PAGE,
             max_answer: 64 << 20,
             daily_tokens: None,
+            spent_before: Vec::new(),
             budget_share: 80,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_mins(1),
@@ -168,7 +171,8 @@ impl Pipedrive {
         // Support says "every 24 hours"; midnight UTC is what integrators see.
         let window = Window::Daily { starts: NaiveTime::MIN };
         let budget =
-            Budget::new(settings.daily_tokens, settings.budget_share, window, clock.clone());
+            Budget::new(settings.daily_tokens, settings.budget_share, window, clock.clone())
+                .after(settings.spent_before.iter().copied());
         Self::with_budget(settings, clock, Arc::new(budget))
     }
 
@@ -239,6 +243,10 @@ impl Connector for Pipedrive {
         Module::named(module.as_str())
             .map(|module| module.price(operation, rows))
             .unwrap_or_default()
+    }
+
+    fn take_spent(&self) -> Cost {
+        self.client.take_spent()
     }
 
     fn spent(&self) -> Cost {

@@ -219,7 +219,7 @@ async fn given_a_sign_in_when_the_key_is_rotated_then_it_stays_and_the_old_key_o
     let with_old = desk.run(&["describe", "zoho", "--refresh", "--quiet"]);
 
     assert_eq!((connected.code, rotated.code), (0, 0), "{}{}", connected.err, rotated.err);
-    assert!(new != old && new.starts_with("CRMSYNC_KEY=") && new.lines().count() == 1, "{new}");
+    assert!(new != *old && new.starts_with("CRMSYNC_KEY=") && new.lines().count() == 1, "{new}");
     assert_eq!(with_new.code, 0, "{}", with_new.err);
     assert_eq!(with_old.code, 2, "{}", with_old.err);
     assert!(with_old.err.contains("this key does not open it"), "{}", with_old.err);
