@@ -6,6 +6,7 @@
 
 pub mod http;
 pub mod memory;
+pub mod oauth;
 pub mod pacing;
 pub mod pipedrive;
 pub mod retry;

@@ -192,14 +192,7 @@ async fn pipedrive_settings(
     store: &Store,
     ambient: &Ambient,
 ) -> Result<pipedrive::Settings, ServiceError> {
-    let token = match &settings.sign_in {
-        PipedriveSignIn::ApiToken(token) => reveal(token)?.clone(),
-        PipedriveSignIn::OAuth { .. } => {
-            let text =
-                format!("connection `{name}`: sign-in by OAuth is not built yet; use `api_token`");
-            return Err(ServiceError::Config(text));
-        }
-    };
+    let (sign_in, secret) = pipedrive_sign_in(name, settings, store).await?;
     let address = match (&settings.api_url, &settings.company) {
         (Some(text), _) => url(name, "api_url", text)?,
         (None, Some(company)) => url(name, "company", &format!("https://{company}.pipedrive.com"))?,
@@ -209,11 +202,12 @@ async fn pipedrive_settings(
             )));
         }
     };
-    let origin = [address.as_str(), token.expose_secret()];
+    let origin = [address.as_str(), secret.expose_secret()];
     let memory = memory(&settings.shared, store, name, &origin).await?;
-    let defaults = pipedrive::Settings::at(name, address, token, seed(ambient));
+    let defaults = pipedrive::Settings::at(name, address, secret, seed(ambient));
     let burst = if settings.api_url.is_some() { UNPACED } else { defaults.burst };
     Ok(pipedrive::Settings {
+        sign_in,
         company: settings.company.clone(),
         burst,
         daily_tokens: settings.shared.budget.daily,
@@ -225,6 +219,52 @@ async fn pipedrive_settings(
         metadata_cache: lifetime(settings.shared.metadata_cache),
         memory,
         ..defaults
+    })
+}
+
+/// How a Pipedrive connection signs in, and the secret that tells its sign-in from others.
+async fn pipedrive_sign_in(
+    name: &str,
+    settings: &config::Pipedrive,
+    store: &Store,
+) -> Result<(pipedrive::SignIn, SecretString), ServiceError> {
+    let refresh_token = match &settings.sign_in {
+        PipedriveSignIn::ApiToken(token) => {
+            let token = reveal(token)?.clone();
+            return Ok((pipedrive::SignIn::ApiToken(token.clone()), token));
+        }
+        PipedriveSignIn::OAuth { refresh_token: Some(token), .. } => reveal(token)?.clone(),
+        PipedriveSignIn::OAuth { refresh_token: None, .. } => {
+            stored_refresh_token(name, store).await?
+        }
+    };
+    let app = pipedrive_app(name, settings)?;
+    let tokens = SealedTokens::new(store, name, &app.client_id, &refresh_token);
+    let installed = pipedrive::Installed {
+        app,
+        refresh_token: refresh_token.clone(),
+        store: Some(Arc::new(tokens)),
+    };
+    Ok((pipedrive::SignIn::OAuth(installed), refresh_token))
+}
+
+/// The OAuth app of a Pipedrive connection.
+///
+/// # Errors
+/// When the connection signs in with an API token; a missing secret, an address that is none.
+pub fn pipedrive_app(
+    name: &str,
+    settings: &config::Pipedrive,
+) -> Result<pipedrive::OauthApp, ServiceError> {
+    let PipedriveSignIn::OAuth { client_id, client_secret, .. } = &settings.sign_in else {
+        let text = format!("connection `{name}` signs in with an API token, not with an app");
+        return Err(ServiceError::Config(text));
+    };
+    let address = settings.oauth_url.as_deref().unwrap_or("https://oauth.pipedrive.com");
+    Ok(pipedrive::OauthApp {
+        oauth_url: url(name, "oauth_url", address)?,
+        client_id: client_id.clone(),
+        client_secret: reveal(client_secret)?.clone(),
     })
 }
 

@@ -5,6 +5,7 @@
 //! the calls.
 
 mod account;
+mod auth;
 mod body;
 mod client;
 mod codec;
@@ -34,6 +35,8 @@ use secrecy::SecretString;
 use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
+pub use self::auth::{Installed, OauthApp, SignIn, exchange_code};
+
 use self::client::Client;
 use self::module::{FETCH_BATCH, MODULES, Module, PAGE};
 use self::schema::Shapes;
@@ -55,7 +58,7 @@ pub struct Settings {
     pub company: Option<String>,
     /// Where the API is; other than the company's host for a gateway or a simulator.
     pub api_url: Url,
-    pub api_token: SecretString,
+    pub sign_in: SignIn,
     /// Calls that the plan allows in two seconds: 20 (Lite) to 120 (Ultimate) with an API token.
     pub burst: NonZeroU32,
     /// The time that `burst` is counted over.
@@ -115,7 +118,7 @@ impl Settings {
             connection: connection.into(),
             company: None,
             api_url,
-            api_token,
+            sign_in: SignIn::ApiToken(api_token),
             burst: NonZeroU32::new(80).unwrap_or(NonZeroU32::MIN),
             burst_window: Duration::from_secs(2),
             concurrency: 8,
@@ -133,6 +136,11 @@ impl Settings {
             seed,
             memory: Arc::new(Memory::new(Some(Duration::from_hours(1)))),
         }
+    }
+
+    /// A pace for the few calls of signing in.
+    pub fn sign_in_pace() -> Pace {
+        auth::few_calls()
     }
 
     /// The limit is a rolling window, the pacer a leaking bucket: half a burst at once and half over the

@@ -29,12 +29,13 @@ use crmsync_core::model::{ModuleName, RecordId, RemoteField, Value};
 use secrecy::SecretString;
 use url::Url;
 
-pub use auth::{Grant, OauthClient, StoredToken, TokenStore, exchange_grant_code, scopes_for};
+pub use auth::{OauthClient, Redirect, exchange_grant_code, scopes_for};
 pub use encode::OptionForm;
 pub use hosts::{Hosts, Pinning, REGIONS, region_hosts};
 
 use super::http::{Http, HttpSettings};
 use super::memory::Memory;
+use super::oauth::TokenStore;
 use super::pacing::{Budget, BudgetGate, Pace, Window};
 use super::{
     Account, Capabilities, Connector, ConnectorError, Cost, DeletedPage, ErrorKind, History,
