@@ -4,19 +4,22 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
+use base64::Engine as _;
 use crmsync_core::mapping;
 use crmsync_core::model::{ModuleName, Side};
 use secrecy::SecretString;
 use serde::Serialize;
+use url::Url;
 
 use super::args::Connect;
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::mapping::toml_files;
 use super::operations;
+use super::redirect::{Listener, Returned, is_local};
 use super::render::{joined, note};
 use crate::config::{Config, Connection, Pipedrive, PipedriveSignIn, Zoho};
-use crate::connectors::Account;
+use crate::connectors::{Account, zoho as zoho_api};
 
 #[derive(Default, Serialize)]
 struct Connected {
@@ -45,8 +48,7 @@ pub(super) async fn run(context: &Context, args: &Connect) -> Result<Exit, Failu
             sign_in_zoho(context, &config, name, zoho, args, &modules).await?
         }
         Connection::Pipedrive(pipedrive) => {
-            refuse_code(args, pipedrive)?;
-            Vec::new()
+            sign_in_pipedrive(context, &config, name, pipedrive, args, &modules).await?
         }
         Connection::Sql(_) => Vec::new(),
     };
@@ -166,20 +168,71 @@ fn pipedrive_scopes(modules: &[ModuleName]) -> Vec<String> {
     scopes.into_iter().map(str::to_owned).collect()
 }
 
-fn refuse_code(args: &Connect, pipedrive: &Pipedrive) -> Result<(), Failure> {
-    match (&args.code, &pipedrive.sign_in) {
-        (None, _) => Ok(()),
-        (Some(_), PipedriveSignIn::ApiToken(_)) => {
-            Err(Failure::config("this connection signs in with an API token; it needs no code"))
+/// Installs the OAuth app and keeps its refresh token; an API token signs in by itself.
+async fn sign_in_pipedrive(
+    context: &Context,
+    config: &Config,
+    name: &str,
+    pipedrive: &Pipedrive,
+    args: &Connect,
+    modules: &[ModuleName],
+) -> Result<Vec<String>, Failure> {
+    let (refresh_token, redirect_uri) = match &pipedrive.sign_in {
+        PipedriveSignIn::ApiToken(_) if args.code.is_some() => {
+            let message = "this connection signs in with an API token; it needs no code";
+            return Err(Failure::config(message));
         }
-        (Some(_), PipedriveSignIn::OAuth { .. }) => {
-            Err(Failure::config("codes of Pipedrive's OAuth are not exchanged by this version")
-                .help("write the app's refresh_token = { env = … } into the connection"))
-        }
+        PipedriveSignIn::ApiToken(_) => return Ok(Vec::new()),
+        PipedriveSignIn::OAuth { refresh_token, redirect_uri, .. } => (refresh_token, redirect_uri),
+    };
+    if args.code.is_none() && refresh_token.is_some() {
+        // A refresh token in the configuration is a sign-in already.
+        return Ok(Vec::new());
     }
+    let redirect = redirect_uri.as_deref().ok_or_else(|| {
+        Failure::config(format!("[connections.{name}] lacks `redirect_uri`"))
+            .help("write the app's Callback URL, such as http://127.0.0.1:8765/callback")
+    })?;
+    let redirect = operations::address(redirect)?;
+    let store = operations::sealing_store(config).await?;
+    let code = match &args.code {
+        Some(code) => SecretString::from(code.trim()),
+        None => {
+            let state = token(context);
+            let page = operations::pipedrive_consent_page(name, pipedrive, &redirect, &state)?;
+            come_back(context, &page, &redirect, &state).await?.code
+        }
+    };
+    let grant = operations::exchange_pipedrive(context, name, pipedrive, &code, &redirect).await?;
+    operations::keep_grant(&store, name, &grant).await?;
+    let needed = pipedrive_scopes(modules);
+    let granted = |scope: &String| grant.scopes.is_empty() || grant.scopes.contains(scope);
+    Ok(needed.into_iter().filter(|scope| !granted(scope)).collect())
 }
 
-/// Exchanges the grant code and keeps the refresh token; answers the scopes that are missing.
+/// Something nobody can guess, fit for addresses.
+fn token(context: &Context) -> String {
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(context.entropy.bytes())
+}
+
+/// Sends a person to the consent page, and waits where the page sends them back to.
+async fn come_back(
+    context: &Context,
+    page: &Url,
+    redirect: &Url,
+    state: &str,
+) -> Result<Returned, Failure> {
+    if !is_local(redirect) {
+        note(&format!("Open {page} and consent; the address you end at holds `code=`."));
+        let code = ask("Paste that code here (it is good for minutes, and once):")?;
+        return Ok(Returned { code, accounts_server: None });
+    }
+    let listener = Listener::start(redirect, state).await?;
+    note(&format!("Open this page in a browser on this machine, and consent:\n  {page}"));
+    listener.wait(&context.cancel).await
+}
+
+/// Exchanges a grant code and keeps the refresh token; answers the scopes that are missing.
 async fn sign_in_zoho(
     context: &Context,
     config: &Config,
@@ -194,13 +247,42 @@ async fn sign_in_zoho(
         return Ok(Vec::new());
     }
     let store = operations::sealing_store(config).await?;
-    let code = match &args.code {
-        Some(code) => SecretString::from(code.trim()),
-        None => ask_for_code(&needed)?,
+    let mut redirect = zoho
+        .redirect_uri
+        .as_deref()
+        .map(operations::address)
+        .transpose()?
+        .map(|url| zoho_api::Redirect { url, verifier: None });
+    let code = match (&args.code, &mut redirect) {
+        (Some(code), _) => SecretString::from(code.trim()),
+        (None, None) => ask_for_code(&needed)?,
+        (None, Some(redirect)) => {
+            let state = token(context);
+            redirect.verifier = Some(SecretString::from(token(context)));
+            let client = operations::zoho_client(name, zoho)?;
+            let page = client
+                .consent_page(&needed, redirect, &state)
+                .map_err(|kind| Failure::config(kind.to_string()))?;
+            let returned = come_back(context, &page, &redirect.url, &state).await?;
+            refuse_other_region(&client.accounts_url, returned.accounts_server.as_deref())?;
+            returned.code
+        }
     };
-    let grant = operations::exchange(context, name, zoho, &code).await?;
+    let grant = operations::exchange(context, name, zoho, &code, redirect.as_ref()).await?;
     operations::keep_grant(&store, name, &grant).await?;
     Ok(needed.into_iter().filter(|scope| !covers(&grant.scopes, scope)).collect())
+}
+
+/// A code is good at the accounts server of the person's own data center only.
+fn refuse_other_region(ours: &Url, theirs: Option<&str>) -> Result<(), Failure> {
+    let theirs = theirs.and_then(|text| Url::parse(text).ok());
+    match theirs.as_ref().and_then(Url::host_str) {
+        Some(host) if Some(host) != ours.host_str() => {
+            let message = format!("this organization signs in at {host}, not at {ours}");
+            Err(Failure::config(message).help("set `region` to the end of that address"))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn ask_for_code(scopes: &[String]) -> Result<SecretString, Failure> {
@@ -208,7 +290,11 @@ fn ask_for_code(scopes: &[String]) -> Result<SecretString, Failure> {
         "Open https://api-console.zoho.com (your region's), Self Client, Generate Code, with these scopes:",
     );
     note(&format!("  {}", scopes.join(",")));
-    note("Paste the code here (it is good for minutes, and once):");
+    ask("Paste the code here (it is good for minutes, and once):")
+}
+
+fn ask(question: &str) -> Result<SecretString, Failure> {
+    note(question);
     let mut code = String::new();
     io::stdin()
         .read_line(&mut code)

@@ -13,6 +13,8 @@ use super::exit::Failure;
 use super::operations;
 use crate::clock::Ambient;
 use crate::config::Config;
+use crate::connectors::Cost;
+use crate::service::spending::last_day;
 use crate::service::{Labels, Words};
 use crate::store::{
     Effect, EntityCounts, Quarantine, RouteMeta, RouteStore, RowFilter, RunRecord, Store,
@@ -60,6 +62,15 @@ impl History {
         }
         store.release().await?;
         stored
+    }
+
+    /// What a connection cost in the last 24 hours.
+    pub(super) async fn spent(
+        &self,
+        connection: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Cost, StoreError> {
+        last_day(&self.store, connection, now).await
     }
 
     pub(super) async fn quarantines(

@@ -25,6 +25,7 @@ pub mod operations;
 mod plan;
 mod plan_view;
 pub mod progress;
+mod redirect;
 pub mod render;
 pub mod report;
 mod rotate_key;

@@ -21,8 +21,8 @@ use super::render::note;
 use super::runs::AfterUndo;
 use crate::config::{self, Config, Route, Secret};
 use crate::connectors::http::HttpSettings;
-use crate::connectors::zoho as zoho_api;
 use crate::connectors::{Connector, ListRequest, Order};
+use crate::connectors::{pipedrive as pipedrive_api, zoho as zoho_api};
 use crate::service::audit::AuditReport;
 use crate::service::links::Bound;
 use crate::service::{Session, Silent, connect};
@@ -214,8 +214,9 @@ pub(super) async fn exchange(
     name: &str,
     zoho: &config::Zoho,
     code: &SecretString,
+    redirect: Option<&zoho_api::Redirect>,
 ) -> Result<Grant, Failure> {
-    let client = connect::oauth_client(name, zoho)?;
+    let client = zoho_client(name, zoho)?;
     let nothing = SecretString::from(String::new());
     let seed = context.entropy.seed();
     let http = HttpSettings {
@@ -224,14 +225,51 @@ pub(super) async fn exchange(
         proxy: zoho.shared.proxy.as_deref().map(address).transpose()?,
         ..zoho_api::Settings::new(name, client.clone(), nothing, seed).http
     };
-    let redirect = zoho.redirect_uri.as_deref().map(address).transpose()?;
     let clock = context.ambient.clock.clone();
-    let grant =
-        zoho_api::exchange_grant_code(http, clock, &client, code, redirect.as_ref()).await?;
+    let grant = zoho_api::exchange_grant_code(http, clock, &client, code, redirect).await?;
     Ok(Grant { refresh_token: grant.refresh_token, scopes: grant.scopes })
 }
 
-fn address(text: &str) -> Result<Url, Failure> {
+/// The OAuth client of a Zoho connection.
+pub(super) fn zoho_client(
+    name: &str,
+    zoho: &config::Zoho,
+) -> Result<zoho_api::OauthClient, Failure> {
+    Ok(connect::oauth_client(name, zoho)?)
+}
+
+/// Where a person installs the app of a Pipedrive connection.
+pub(super) fn pipedrive_consent_page(
+    name: &str,
+    pipedrive: &config::Pipedrive,
+    redirect: &Url,
+    state: &str,
+) -> Result<Url, Failure> {
+    let app = connect::pipedrive_app(name, pipedrive)?;
+    app.consent_page(redirect, state).map_err(|kind| Failure::config(kind.to_string()))
+}
+
+/// Exchanges the code that a Pipedrive app's user brought back.
+pub(super) async fn exchange_pipedrive(
+    context: &Context,
+    name: &str,
+    pipedrive: &config::Pipedrive,
+    code: &SecretString,
+    redirect: &Url,
+) -> Result<Grant, Failure> {
+    let app = connect::pipedrive_app(name, pipedrive)?;
+    let http = HttpSettings {
+        connect_timeout: pipedrive.shared.connect_timeout,
+        read_timeout: pipedrive.shared.timeout,
+        proxy: pipedrive.shared.proxy.as_deref().map(address).transpose()?,
+        ..HttpSettings::new(name, pipedrive_api::Settings::sign_in_pace(), context.entropy.seed())
+    };
+    let clock = context.ambient.clock.clone();
+    let grant = pipedrive_api::exchange_code(http, clock, &app, code, redirect).await?;
+    Ok(Grant { refresh_token: grant.refresh_token, scopes: grant.scopes })
+}
+
+pub(super) fn address(text: &str) -> Result<Url, Failure> {
     Url::parse(text).map_err(|error| Failure::config(format!("`{text}` is no URL: {error}")))
 }
 

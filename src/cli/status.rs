@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use crmsync_core::model::{EntityName, Pair, RouteName, Side};
 use serde::Serialize;
 
@@ -17,9 +17,6 @@ use crate::config::{Config, Connection};
 use crate::connectors::Cost;
 use crate::store::{RowFilter, RunRecord};
 
-/// Runs that the costs are taken from; a run every minute makes 1,440 a day.
-const RUNS: u64 = 1_500;
-
 #[derive(Serialize)]
 struct RouteStatus {
     route: RouteName,
@@ -30,7 +27,7 @@ struct RouteStatus {
     /// The run that was taken back, while a person has not chosen.
     paused: Option<String>,
     last_full: Option<DateTime<Utc>>,
-    /// What runs of this route spent in the last 24 hours.
+    /// What its connections cost in the last 24 hours.
     spent: Pair<Cost>,
     /// Units that crmsync may use in a day, where that is configured.
     budget: Pair<Option<u64>>,
@@ -73,7 +70,7 @@ async fn load(
     route: &RouteName,
     now: DateTime<Utc>,
 ) -> Result<RouteStatus, Failure> {
-    let runs = history.runs(route, RUNS).await?;
+    let runs = history.runs(route, 1).await?;
     let filter = RowFilter { open_only: true, ..RowFilter::default() };
     let mut open: BTreeMap<&'static str, u64> = BTreeMap::new();
     for stored in history.rows(route, &filter).await? {
@@ -97,23 +94,25 @@ async fn load(
         open,
         paused: meta.paused,
         last_full: meta.last_full,
-        spent: spent(&runs, now),
+        spent: spent(history, config, route, now).await?,
         budget: budget(config, route),
         last_run: runs.into_iter().next(),
     })
 }
 
-/// What the runs of the last 24 hours counted.
-fn spent(runs: &[RunRecord], now: DateTime<Utc>) -> Pair<Cost> {
-    let recent = runs.iter().filter(|run| now - run.started_at < TimeDelta::hours(24));
-    recent.fold(Pair::default(), |mut spent: Pair<Cost>, run| {
-        for side in Side::BOTH {
-            let count = |what| run.counts.get(&format!("{side}.{what}")).copied().unwrap_or(0);
-            spent[side].calls += count("calls");
-            spent[side].units += count("units");
-        }
-        spent
-    })
+/// What both connections cost in the last 24 hours, whoever used them.
+async fn spent(
+    history: &History,
+    config: &Config,
+    route: &RouteName,
+    now: DateTime<Utc>,
+) -> Result<Pair<Cost>, Failure> {
+    let names = names(config, route);
+    let mut spent = Pair::default();
+    for side in Side::BOTH {
+        spent[side] = history.spent(&names[side], now).await?;
+    }
+    Ok(spent)
 }
 
 #[expect(

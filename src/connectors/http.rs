@@ -293,6 +293,11 @@ impl Http {
         self.meter.total()
     }
 
+    /// What was spent since the last call.
+    pub fn take_spent(&self) -> Cost {
+        self.meter.take()
+    }
+
     /// Names the connection and the operation for an error.
     pub fn error(&self, operation: impl Into<String>, kind: ErrorKind) -> ConnectorError {
         let connection = self.settings.connection.clone();

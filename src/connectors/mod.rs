@@ -6,6 +6,7 @@
 
 pub mod http;
 pub mod memory;
+pub mod oauth;
 pub mod pacing;
 pub mod pipedrive;
 pub mod retry;
@@ -217,6 +218,11 @@ pub trait Connector: Send + Sync {
 
     /// Calls made and units spent by this process since it started.
     fn spent(&self) -> Cost;
+
+    /// What was spent since the last call: to be remembered for the next process.
+    fn take_spent(&self) -> Cost {
+        Cost::default()
+    }
 
     async fn account(&self) -> Result<Account, ConnectorError>;
 

@@ -169,6 +169,13 @@ impl Budget {
         Self { limit, window, clock, book: Mutex::default() }
     }
 
+    /// Counts what earlier processes spent: units by time, oldest first.
+    #[must_use]
+    pub fn after(self, past: impl IntoIterator<Item = (DateTime<Utc>, u64)>) -> Self {
+        lock(&self.book).spent.extend(past);
+        self
+    }
+
     /// Units spent in the current window.
     pub fn used(&self) -> u64 {
         let mut book = lock(&self.book);
@@ -268,12 +275,23 @@ impl Book {
 pub struct Meter {
     calls: AtomicU64,
     units: AtomicU64,
+    /// What [`Meter::take`] told already.
+    told: Mutex<Cost>,
 }
 
 impl Meter {
     pub fn add(&self, units: u64) {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.units.fetch_add(units, Ordering::Relaxed);
+    }
+
+    /// What came since the last call.
+    pub fn take(&self) -> Cost {
+        let mut told = lock(&self.told);
+        let total = self.total();
+        let new = Cost { calls: total.calls - told.calls, units: total.units - told.units };
+        *told = total;
+        new
     }
 
     pub fn total(&self) -> Cost {
@@ -323,6 +341,30 @@ mod tests {
 
         *lock(&time) = "2026-03-02T00:00:01Z".parse().unwrap();
         assert_eq!((budget.reserve(10), budget.used()), (Ok(()), 10));
+    }
+
+    #[test]
+    fn given_what_earlier_processes_spent_when_reserving_then_it_counts_until_it_is_a_day_old() {
+        let (time, budget) = budget(10, Window::Rolling);
+        let budget = budget.after([("2026-03-01T09:59:59Z".parse().unwrap(), 8)]);
+
+        assert!(budget.reserve(3).is_err());
+
+        *lock(&time) = "2026-03-02T10:01:00Z".parse().unwrap();
+        assert_eq!(budget.reserve(10), Ok(()));
+    }
+
+    #[test]
+    fn given_a_meter_when_taken_twice_then_each_attempt_is_told_once() {
+        let meter = Meter::default();
+        meter.add(3);
+
+        let first = meter.take();
+        meter.add(1);
+
+        assert_eq!(first, Cost { calls: 1, units: 3 });
+        assert_eq!((meter.take(), meter.take()), (Cost { calls: 1, units: 1 }, Cost::default()));
+        assert_eq!(meter.total(), Cost { calls: 2, units: 4 });
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use url::Url;
 
 use super::error::ServiceError;
+use super::spending::{hour, recent_units};
 use super::tokens::SealedTokens;
 use crate::clock::Ambient;
 use crate::config::{self, Config, Connection, Lifetime, PipedriveSignIn, Shared, ZohoEnvironment};
@@ -17,7 +18,7 @@ use crate::connectors::http::HttpSettings;
 use crate::connectors::memory::Memory;
 use crate::connectors::pipedrive::{self, Pipedrive};
 use crate::connectors::zoho::{self, Hosts, OauthClient, Pinning, REGIONS, Zoho, region_hosts};
-use crate::connectors::{Account, Connector};
+use crate::connectors::{Account, Connector, Cost};
 use crate::store::Store;
 
 /// Under which name the store keeps a connection's metadata answers.
@@ -167,6 +168,7 @@ async fn zoho_settings(
         api_url: zoho_api(name, settings)?,
         api_version: settings.api_version.clone(),
         credits: settings.shared.budget.daily,
+        spent_before: recent_units(store, name, ambient.clock.now()).await?,
         share_percent: percent(settings.shared.budget.share),
         metadata_cache: lifetime(settings.shared.metadata_cache),
         record_url: settings.record_url.clone(),
@@ -190,14 +192,7 @@ async fn pipedrive_settings(
     store: &Store,
     ambient: &Ambient,
 ) -> Result<pipedrive::Settings, ServiceError> {
-    let token = match &settings.sign_in {
-        PipedriveSignIn::ApiToken(token) => reveal(token)?.clone(),
-        PipedriveSignIn::OAuth { .. } => {
-            let text =
-                format!("connection `{name}`: sign-in by OAuth is not built yet; use `api_token`");
-            return Err(ServiceError::Config(text));
-        }
-    };
+    let (sign_in, secret) = pipedrive_sign_in(name, settings, store).await?;
     let address = match (&settings.api_url, &settings.company) {
         (Some(text), _) => url(name, "api_url", text)?,
         (None, Some(company)) => url(name, "company", &format!("https://{company}.pipedrive.com"))?,
@@ -207,14 +202,16 @@ async fn pipedrive_settings(
             )));
         }
     };
-    let origin = [address.as_str(), token.expose_secret()];
+    let origin = [address.as_str(), secret.expose_secret()];
     let memory = memory(&settings.shared, store, name, &origin).await?;
-    let defaults = pipedrive::Settings::at(name, address, token, seed(ambient));
+    let defaults = pipedrive::Settings::at(name, address, secret, seed(ambient));
     let burst = if settings.api_url.is_some() { UNPACED } else { defaults.burst };
     Ok(pipedrive::Settings {
+        sign_in,
         company: settings.company.clone(),
         burst,
         daily_tokens: settings.shared.budget.daily,
+        spent_before: recent_units(store, name, ambient.clock.now()).await?,
         budget_share: percent(settings.shared.budget.share),
         connect_timeout: settings.shared.connect_timeout,
         read_timeout: settings.shared.timeout,
@@ -222,6 +219,52 @@ async fn pipedrive_settings(
         metadata_cache: lifetime(settings.shared.metadata_cache),
         memory,
         ..defaults
+    })
+}
+
+/// How a Pipedrive connection signs in, and the secret that tells its sign-in from others.
+async fn pipedrive_sign_in(
+    name: &str,
+    settings: &config::Pipedrive,
+    store: &Store,
+) -> Result<(pipedrive::SignIn, SecretString), ServiceError> {
+    let refresh_token = match &settings.sign_in {
+        PipedriveSignIn::ApiToken(token) => {
+            let token = reveal(token)?.clone();
+            return Ok((pipedrive::SignIn::ApiToken(token.clone()), token));
+        }
+        PipedriveSignIn::OAuth { refresh_token: Some(token), .. } => reveal(token)?.clone(),
+        PipedriveSignIn::OAuth { refresh_token: None, .. } => {
+            stored_refresh_token(name, store).await?
+        }
+    };
+    let app = pipedrive_app(name, settings)?;
+    let tokens = SealedTokens::new(store, name, &app.client_id, &refresh_token);
+    let installed = pipedrive::Installed {
+        app,
+        refresh_token: refresh_token.clone(),
+        store: Some(Arc::new(tokens)),
+    };
+    Ok((pipedrive::SignIn::OAuth(installed), refresh_token))
+}
+
+/// The OAuth app of a Pipedrive connection.
+///
+/// # Errors
+/// When the connection signs in with an API token; a missing secret, an address that is none.
+pub fn pipedrive_app(
+    name: &str,
+    settings: &config::Pipedrive,
+) -> Result<pipedrive::OauthApp, ServiceError> {
+    let PipedriveSignIn::OAuth { client_id, client_secret, .. } = &settings.sign_in else {
+        let text = format!("connection `{name}` signs in with an API token, not with an app");
+        return Err(ServiceError::Config(text));
+    };
+    let address = settings.oauth_url.as_deref().unwrap_or("https://oauth.pipedrive.com");
+    Ok(pipedrive::OauthApp {
+        oauth_url: url(name, "oauth_url", address)?,
+        client_id: client_id.clone(),
+        client_secret: reveal(client_secret)?.clone(),
     })
 }
 
@@ -261,7 +304,7 @@ async fn memory(
     Ok(Arc::new(memory))
 }
 
-/// Stores the metadata answers that a connector read since it was made.
+/// Stores the metadata answers that a connector read since it was made, and what it cost.
 ///
 /// # Errors
 /// What the store says.
@@ -271,8 +314,13 @@ pub async fn keep_metadata(
     connector: &dyn Connector,
     ambient: &Ambient,
 ) -> Result<(), ServiceError> {
+    let now = ambient.clock.now();
     if let Some(kept) = connector.memory().and_then(Memory::dump) {
-        store.save_metadata(name, METADATA, &kept, ambient.clock.now()).await?;
+        store.save_metadata(name, METADATA, &kept, now).await?;
+    }
+    let Cost { calls, units } = connector.take_spent();
+    if calls > 0 {
+        store.spend(name, &hour(now), units, calls).await?;
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ pub mod recover;
 pub mod review;
 pub mod run;
 pub mod session;
+pub mod spending;
 mod tokens;
 pub mod topology;
 

@@ -20,6 +20,7 @@ use super::labels::{Labels, Words};
 use super::observe::{Extent, Observer};
 use super::planning::{Consent, Planner, Scope};
 use super::recover::recover;
+use super::spending::hour;
 use crate::clock::Ambient;
 use crate::connectors::{Account, Connector, Cost};
 use crate::store::{RouteMeta, RouteStore, RunRecord, StoreError};
@@ -210,6 +211,7 @@ pub(super) async fn recorded(
         lost = keep_lease(run, store) => Err(lost.into()),
     };
     record.finished_at = Some(run.now());
+    let kept = keep_spent(run, store).await;
     let cost = difference(&spent(run), &spent_before);
     for side in Side::BOTH {
         record.counts.insert(format!("{side}.calls"), cost[side].calls);
@@ -217,6 +219,7 @@ pub(super) async fn recorded(
     }
     match result {
         Ok((plan, tally)) => {
+            kept?;
             let open_rows = store.open_row_count().await?;
             let exit = exit_of(&plan, &tally, open_rows);
             record.phase = "done".into();
@@ -525,11 +528,23 @@ pub(super) fn empty_plan(run: &RunContext<'_>) -> Plan {
     }
 }
 
+/// Remembers what both connections cost until now: a process that is killed forgets little.
+async fn keep_spent(run: &RunContext<'_>, store: &RouteStore) -> Result<(), StoreError> {
+    for side in Side::BOTH {
+        let Cost { calls, units } = run.route.connectors[side].take_spent();
+        if calls > 0 {
+            store.spend(&run.route.connections[side], &hour(run.now()), units, calls).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Renews the lease until it is lost.
 async fn keep_lease(run: &RunContext<'_>, store: &RouteStore) -> StoreError {
     loop {
         tokio::time::sleep(LEASE / 3).await;
-        if let Err(error) = store.renew(run.now(), LEASE).await {
+        let renewed = store.renew(run.now(), LEASE).await;
+        if let Err(error) = renewed.and(keep_spent(run, store).await) {
             return error;
         }
     }

@@ -6,7 +6,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::connectors::zoho::{StoredToken, TokenStore};
+use super::connect::refresh_token_name;
+use crate::connectors::oauth::{StoredToken, TokenStore};
 use crate::store::Store;
 
 /// Keeps the access token of one connection in the store.
@@ -14,6 +15,8 @@ pub(super) struct SealedTokens {
     store: Store,
     /// The secret's name.
     name: String,
+    /// The same of the refresh token.
+    refresh_name: String,
     /// Hash of what the token was made from: after another sign-in it is not used any more.
     origin: String,
 }
@@ -29,6 +32,7 @@ impl SealedTokens {
         Self {
             store: store.clone(),
             name: format!("{connection}.access_token"),
+            refresh_name: refresh_token_name(connection),
             origin: blake3::hash(origin.as_bytes()).to_hex()[..32].to_owned(),
         }
     }
@@ -66,6 +70,12 @@ impl TokenStore for SealedTokens {
         let Ok(text) = serde_json::to_string(&kept) else { return };
         if let Err(error) = self.store.save_secret(&self.name, &SecretString::from(text)).await {
             tracing::debug!("the access token is not kept: {error}");
+        }
+    }
+
+    async fn save_refresh(&self, token: &SecretString) {
+        if let Err(error) = self.store.save_secret(&self.refresh_name, token).await {
+            tracing::warn!("the new refresh token is not kept: {error}");
         }
     }
 }

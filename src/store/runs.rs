@@ -103,6 +103,24 @@ impl Store {
         Ok(tx.commit().await?)
     }
 
+    /// Units and calls by window, of the windows from `from` on, in order of their names.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn spent_from(
+        &self,
+        connection: &str,
+        from: &str,
+    ) -> Result<Vec<(String, u64, u64)>, StoreError> {
+        use budget::Column as C;
+        let find = budget::Entity::find().filter(C::Connection.eq(connection));
+        let rows = find.filter(C::Period.gte(from)).order_by_asc(C::Period);
+        let spent = |row: budget::Model| {
+            (row.period, codec::unsigned(row.units), codec::unsigned(row.calls))
+        };
+        Ok(rows.all(&self.pools.reader).await?.into_iter().map(spent).collect())
+    }
+
     /// Units and calls spent in the window.
     ///
     /// # Errors
@@ -128,6 +146,20 @@ impl RouteReader {
 }
 
 impl RouteStore {
+    /// [`Store::spend`], while a run is under way.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn spend(
+        &self,
+        connection: &str,
+        window: &str,
+        units: u64,
+        calls: u64,
+    ) -> Result<(), StoreError> {
+        self.reader.store.spend(connection, window, units, calls).await
+    }
+
     /// Stores a run as it is now.
     ///
     /// # Errors

@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use http::HeaderValue;
 use reqwest::{Method, StatusCode};
-use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use url::Url;
@@ -15,15 +13,16 @@ use super::super::http::{Answer, Http, HttpSettings, Idempotence, Request};
 use super::super::memory::{Memory, Remembered};
 use super::super::pacing::BudgetGate;
 use super::super::{ConnectorError, Cost, ErrorKind};
+use super::auth::Credential;
 use super::wire::{AdditionalData, Envelope};
 use super::{Settings, refusal};
 use crate::clock::Clock;
 
 /// One company's API.
 pub(super) struct Client {
-    http: Http,
+    http: Arc<Http>,
     api: Url,
-    token: HeaderValue,
+    credential: Credential,
     /// Of the company's daily tokens, how many hundredths are ours.
     share_percent: u64,
     memory: Arc<Memory>,
@@ -86,17 +85,13 @@ impl Client {
             proxy: settings.proxy.clone(),
             ..HttpSettings::new(settings.connection.clone(), settings.pace(), settings.seed)
         };
-        let http = Http::new(http, clock, gate)?;
-        let token = HeaderValue::from_str(settings.api_token.expose_secret().trim());
-        let mut token = token.map_err(|_| {
-            let kind = ErrorKind::Misconfigured("the API token holds control characters".into());
-            http.error("connect", kind)
-        })?;
-        token.set_sensitive(true);
+        let http = Arc::new(Http::new(http, clock, gate)?);
+        let credential = Credential::new(&settings.sign_in);
+        let credential = credential.map_err(|kind| http.error("connect", kind))?;
         Ok(Self {
             http,
             api: settings.api_url.clone(),
-            token,
+            credential,
             share_percent: settings.budget_share,
             memory: Arc::clone(&settings.memory),
             burst_window: settings.burst_window,
@@ -105,6 +100,10 @@ impl Client {
 
     pub(super) fn now(&self) -> DateTime<Utc> {
         self.http.clock().now()
+    }
+
+    pub(super) fn take_spent(&self) -> Cost {
+        self.http.take_spent()
     }
 
     pub(super) fn spent(&self) -> Cost {
@@ -200,11 +199,26 @@ impl Client {
             .map_err(|error| ErrorKind::Misconfigured(format!("`api_url` and `{path}`: {error}")))
     }
 
+    /// Sends under the present sign-in, and once more under a new one when that is refused.
     async fn send(&self, mut request: Request) -> Result<Reply, ErrorKind> {
-        request.headers.insert("x-api-token", self.token.clone());
+        let pass = self.credential.pass(&self.http).await?;
+        pass.put_into(&mut request.headers);
+        match self.attempt(&request).await {
+            Err(ErrorKind::Unauthorized(reason)) => {
+                match self.credential.after(&self.http, &pass).await? {
+                    Some(pass) => pass.put_into(&mut request.headers),
+                    None => return Err(ErrorKind::Unauthorized(reason)),
+                }
+                self.attempt(&request).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn attempt(&self, request: &Request) -> Result<Reply, ErrorKind> {
         let answer = self
             .http
-            .send(&request, |answer| {
+            .send(request, |answer| {
                 self.observe(answer);
                 refusal::judge(answer, self.burst_window)
             })

@@ -5,6 +5,7 @@
 //! the calls.
 
 mod account;
+mod auth;
 mod body;
 mod client;
 mod codec;
@@ -34,6 +35,8 @@ use secrecy::SecretString;
 use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
+pub use self::auth::{Installed, OauthApp, SignIn, exchange_code};
+
 use self::client::Client;
 use self::module::{FETCH_BATCH, MODULES, Module, PAGE};
 use self::schema::Shapes;
@@ -55,7 +58,7 @@ pub struct Settings {
     pub company: Option<String>,
     /// Where the API is; other than the company's host for a gateway or a simulator.
     pub api_url: Url,
-    pub api_token: SecretString,
+    pub sign_in: SignIn,
     /// Calls that the plan allows in two seconds: 20 (Lite) to 120 (Ultimate) with an API token.
     pub burst: NonZeroU32,
     /// The time that `burst` is counted over.
@@ -68,6 +71,8 @@ pub struct Settings {
     pub max_answer: usize,
     /// The company's daily tokens, where configured; else the answers tell what is left.
     pub daily_tokens: Option<u64>,
+    /// Tokens that earlier processes spent in the last 24 hours, by time, oldest first.
+    pub spent_before: Vec<(DateTime<Utc>, u64)>,
     /// Of the daily tokens, how many hundredths are ours.
     pub budget_share: u64,
     pub connect_timeout: Duration,
@@ -113,13 +118,14 @@ impl Settings {
             connection: connection.into(),
             company: None,
             api_url,
-            api_token,
+            sign_in: SignIn::ApiToken(api_token),
             burst: NonZeroU32::new(80).unwrap_or(NonZeroU32::MIN),
             burst_window: Duration::from_secs(2),
             concurrency: 8,
             page: PAGE,
             max_answer: 64 << 20,
             daily_tokens: None,
+            spent_before: Vec::new(),
             budget_share: 80,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_mins(1),
@@ -130,6 +136,11 @@ impl Settings {
             seed,
             memory: Arc::new(Memory::new(Some(Duration::from_hours(1)))),
         }
+    }
+
+    /// A pace for the few calls of signing in.
+    pub fn sign_in_pace() -> Pace {
+        auth::few_calls()
     }
 
     /// The limit is a rolling window, the pacer a leaking bucket: half a burst at once and half over the
@@ -168,7 +179,8 @@ impl Pipedrive {
         // Support says "every 24 hours"; midnight UTC is what integrators see.
         let window = Window::Daily { starts: NaiveTime::MIN };
         let budget =
-            Budget::new(settings.daily_tokens, settings.budget_share, window, clock.clone());
+            Budget::new(settings.daily_tokens, settings.budget_share, window, clock.clone())
+                .after(settings.spent_before.iter().copied());
         Self::with_budget(settings, clock, Arc::new(budget))
     }
 
@@ -239,6 +251,10 @@ impl Connector for Pipedrive {
         Module::named(module.as_str())
             .map(|module| module.price(operation, rows))
             .unwrap_or_default()
+    }
+
+    fn take_spent(&self) -> Cost {
+        self.client.take_spent()
     }
 
     fn spent(&self) -> Cost {

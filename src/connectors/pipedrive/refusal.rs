@@ -65,7 +65,7 @@ fn pause(answer: &Answer) -> Duration {
 /// A page where JSON should be: the gateway or the firewall before the API.
 fn page_refusal(status: u16) -> ErrorKind {
     match status {
-        401 => ErrorKind::Unauthorized("the API token is not accepted".into()),
+        401 => ErrorKind::Unauthorized("the token is not accepted".into()),
         402 => ErrorKind::Misconfigured(NOT_OPEN.into()),
         403 => ErrorKind::Misconfigured(
             "Pipedrive's firewall refuses this network address, as it does after too many calls; wait an hour, \
@@ -85,7 +85,8 @@ pub(super) fn refuse(status: u16, envelope: &Envelope) -> ErrorKind {
     let code = envelope.code.as_ref().and_then(|code| code.as_str()).unwrap_or_default();
     match status {
         401 => ErrorKind::Unauthorized(
-            "the API token is not accepted; it may have been regenerated".into(),
+            "the token is not accepted; it may have been regenerated, or the app uninstalled"
+                .into(),
         ),
         402 => ErrorKind::Misconfigured(format!("{NOT_OPEN} (Pipedrive says: {reason})")),
         403 if reason.contains("Scope and URL mismatch") => {

@@ -5,18 +5,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use crmsync_core::model::ModuleName;
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 use oauth2::basic::{
     BasicErrorResponse, BasicRevocationErrorResponse, BasicTokenIntrospectionResponse,
     BasicTokenType,
 };
 use oauth2::{
-    AuthType, AuthorizationCode, ClientId, ClientSecret, ExtraTokenFields, HttpRequest,
-    HttpResponse, RedirectUrl, RefreshToken, RequestTokenError, StandardRevocableToken,
+    AuthType, AuthorizationCode, ClientId, ClientSecret, ExtraTokenFields, PkceCodeChallenge,
+    PkceCodeVerifier, RedirectUrl, RefreshToken, RequestTokenError, StandardRevocableToken,
     StandardTokenResponse, TokenResponse as _, TokenUrl,
 };
 use secrecy::{ExposeSecret as _, SecretString};
@@ -27,7 +24,8 @@ use url::Url;
 
 use super::hosts::{self, Pinning};
 use crate::clock::Clock;
-use crate::connectors::http::{Http, HttpSettings, Idempotence, Request, judge_by_status};
+use crate::connectors::http::{Http, HttpSettings, Idempotence};
+use crate::connectors::oauth::{Grant, StoredToken, TokenStore, transport};
 use crate::connectors::pacing::{Budget, Window};
 use crate::connectors::{ConnectorError, ErrorKind};
 
@@ -41,13 +39,46 @@ pub struct OauthClient {
     pub pinning: Pinning,
 }
 
-/// What a grant code was exchanged for.
+/// Where a server-based client's code came back to.
 #[derive(Clone, Debug)]
-pub struct Grant {
-    pub refresh_token: SecretString,
-    pub scopes: Vec<String>,
-    /// Base URL of the API, such as `https://www.zohoapis.eu`.
-    pub api_domain: Option<Url>,
+pub struct Redirect {
+    pub url: Url,
+    /// What proves that the code was asked for by us (PKCE).
+    pub verifier: Option<SecretString>,
+}
+
+impl OauthClient {
+    /// The page where a person consents to `scopes`; the code comes back to `redirect` with `state`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Misconfigured`] when the accounts server is not Zoho's.
+    pub fn consent_page(
+        &self,
+        scopes: &[String],
+        redirect: &Redirect,
+        state: &str,
+    ) -> Result<Url, ErrorKind> {
+        hosts::check(&self.accounts_url, self.pinning)?;
+        let page = self.accounts_url.join("/oauth/v2/auth");
+        let mut page =
+            page.map_err(|error| ErrorKind::Misconfigured(format!("`accounts_url`: {error}")))?;
+        page.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", &self.client_id)
+            .append_pair("scope", &scopes.join(","))
+            .append_pair("redirect_uri", redirect.url.as_str())
+            .append_pair("access_type", "offline")
+            .append_pair("prompt", "consent")
+            .append_pair("state", state);
+        if let Some(verifier) = &redirect.verifier {
+            let verifier = PkceCodeVerifier::new(verifier.expose_secret().to_owned());
+            let challenge = PkceCodeChallenge::from_code_verifier_sha256(&verifier);
+            page.query_pairs_mut()
+                .append_pair("code_challenge", challenge.as_str())
+                .append_pair("code_challenge_method", challenge.method().as_str());
+        }
+        Ok(page)
+    }
 }
 
 /// Exchanges a grant code: a self client's, or (with its redirect URL) one that came by redirect.
@@ -62,7 +93,7 @@ pub async fn exchange_grant_code(
     clock: Clock,
     client: &OauthClient,
     code: &SecretString,
-    redirect: Option<&Url>,
+    redirect: Option<&Redirect>,
 ) -> Result<Grant, ConnectorError> {
     let budget = Budget::new(None, 100, Window::Rolling, clock.clone());
     let http = Arc::new(Http::new(http, clock, Arc::new(budget))?);
@@ -74,15 +105,20 @@ async fn exchange(
     http: &Arc<Http>,
     client: &OauthClient,
     code: &SecretString,
-    redirect: Option<&Url>,
+    redirect: Option<&Redirect>,
 ) -> Result<Grant, ErrorKind> {
     let mut oauth = oauth_client(client)?;
     if let Some(redirect) = redirect {
-        oauth = oauth.set_redirect_uri(RedirectUrl::from_url(redirect.clone()));
+        oauth = oauth.set_redirect_uri(RedirectUrl::from_url(redirect.url.clone()));
     }
     let code = AuthorizationCode::new(code.expose_secret().to_owned());
     let transport = transport(http, Idempotence::Write);
-    let token = oauth.exchange_code(code).request_async(&transport).await.map_err(refused)?;
+    let mut asking = oauth.exchange_code(code);
+    if let Some(verifier) = redirect.and_then(|redirect| redirect.verifier.as_ref()) {
+        let verifier = PkceCodeVerifier::new(verifier.expose_secret().to_owned());
+        asking = asking.set_pkce_verifier(verifier);
+    }
+    let token = asking.request_async(&transport).await.map_err(refused)?;
     let refresh = token.refresh_token().ok_or_else(|| {
         ErrorKind::Misconfigured("the grant has no refresh token: ask for offline access".into())
     })?;
@@ -141,22 +177,6 @@ pub(super) fn module_scope(module: &str, operation: &str) -> String {
     let plain = module.trim_end_matches("__s").replace('_', "").to_lowercase();
     let group = if NAMED.contains(&plain.as_str()) { plain.as_str() } else { "custom" };
     format!("ZohoCRM.modules.{group}.{operation}")
-}
-
-/// An access token as kept from one process to the next.
-#[derive(Clone, Debug)]
-pub struct StoredToken {
-    pub access: SecretString,
-    pub api_domain: Url,
-    pub expires_at: DateTime<Utc>,
-}
-
-/// Keeps the access token of a connection between processes: Zoho makes ten in ten minutes, and a person may
-/// well run eleven commands in that time.
-#[async_trait]
-pub trait TokenStore: Send + Sync {
-    async fn load(&self) -> Option<StoredToken>;
-    async fn save(&self, token: StoredToken);
 }
 
 /// An access token and where it is good.
@@ -308,46 +328,6 @@ fn api_domain(extra: &Extra, pinning: Pinning) -> Result<Option<Url>, ErrorKind>
         .map_err(|error| ErrorKind::Undecodable(format!("`api_domain`: {error}")))?;
     hosts::check(&url, pinning)?;
     Ok(Some(url))
-}
-
-/// Carries `oauth2`'s requests over our HTTP. Tokens cost no credits.
-fn transport(
-    http: &Arc<Http>,
-    idempotence: Idempotence,
-) -> impl Fn(HttpRequest) -> BoxFuture<'static, Result<HttpResponse, ErrorKind>> {
-    let http = Arc::clone(http);
-    move |request| {
-        let http = Arc::clone(&http);
-        async move { carry(&http, idempotence, request).await }.boxed()
-    }
-}
-
-async fn carry(
-    http: &Http,
-    idempotence: Idempotence,
-    request: HttpRequest,
-) -> Result<HttpResponse, ErrorKind> {
-    let (parts, body) = request.into_parts();
-    let url = parts.uri.to_string().parse::<Url>();
-    let url = url.map_err(|error| ErrorKind::Misconfigured(format!("`accounts_url`: {error}")))?;
-    let request = Request {
-        method: parts.method,
-        headers: parts.headers,
-        body: Some(body.into()),
-        idempotence,
-        ..Request::read(url, 0)
-    };
-    let answer = http.send(&request, judge_by_status).await?;
-    // Zoho answers a dead token with 200 and `{"error": …}`.
-    let failed = answer.status.is_success() && has_error_key(&answer.body);
-    let mut response = http::Response::new(answer.body.to_vec());
-    *response.status_mut() = if failed { http::StatusCode::BAD_REQUEST } else { answer.status };
-    *response.headers_mut() = answer.headers;
-    Ok(response)
-}
-
-fn has_error_key(body: &[u8]) -> bool {
-    serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|body| body.get("error").is_some())
 }
 
 fn refused(error: RequestTokenError<ErrorKind, BasicErrorResponse>) -> ErrorKind {

@@ -29,12 +29,13 @@ use crmsync_core::model::{ModuleName, RecordId, RemoteField, Value};
 use secrecy::SecretString;
 use url::Url;
 
-pub use auth::{Grant, OauthClient, StoredToken, TokenStore, exchange_grant_code, scopes_for};
+pub use auth::{OauthClient, Redirect, exchange_grant_code, scopes_for};
 pub use encode::OptionForm;
 pub use hosts::{Hosts, Pinning, REGIONS, region_hosts};
 
 use super::http::{Http, HttpSettings};
 use super::memory::Memory;
+use super::oauth::TokenStore;
 use super::pacing::{Budget, BudgetGate, Pace, Window};
 use super::{
     Account, Capabilities, Connector, ConnectorError, Cost, DeletedPage, ErrorKind, History,
@@ -76,6 +77,8 @@ pub struct Settings {
     pub http: HttpSettings,
     /// The organization's credits in 24 hours, and the percentage of them that is ours.
     pub credits: Option<u64>,
+    /// Credits that earlier processes spent in the last 24 hours, by time, oldest first.
+    pub spent_before: Vec<(DateTime<Utc>, u64)>,
     pub share_percent: u64,
     /// How long metadata is kept; `None`: until [`Connector::forget_metadata`].
     pub metadata_cache: Option<Duration>,
@@ -106,6 +109,7 @@ impl Settings {
             api_version: "v8".into(),
             http: HttpSettings::new(connection, pace_for_edition("standard"), seed),
             credits: None,
+            spent_before: Vec::new(),
             share_percent: 100,
             metadata_cache: Some(Duration::from_hours(1)),
             trigger: None,
@@ -153,7 +157,8 @@ impl Zoho {
     /// [`ErrorKind::Misconfigured`]: hosts that are not Zoho's, a bad proxy, no CA roots.
     pub fn connect(settings: Settings, clock: Clock) -> Result<Self, ConnectorError> {
         let budget =
-            Budget::new(settings.credits, settings.share_percent, Window::Rolling, clock.clone());
+            Budget::new(settings.credits, settings.share_percent, Window::Rolling, clock.clone())
+                .after(settings.spent_before.iter().copied());
         Self::connect_with_budget(settings, clock, Arc::new(budget))
     }
 
@@ -231,6 +236,10 @@ impl Connector for Zoho {
             Operation::Fetch | Operation::Delete => Cost { calls, units: calls },
             Operation::Create | Operation::Update => Cost { calls, units: row_credits(rows) },
         }
+    }
+
+    fn take_spent(&self) -> Cost {
+        self.client.http.take_spent()
     }
 
     fn spent(&self) -> Cost {

@@ -2,9 +2,11 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 
 use crmsync::sandbox::{Ports, Sandbox};
 use crmsync_simulator::clock::Clock;
+use crmsync_simulator::host::{Host, Service};
 
 use super::program::Desk;
 
@@ -265,4 +267,97 @@ fn given_two_companies_when_audited_and_linked_by_hand_then_each_step_tells_what
     assert_eq!((twice.code, nobody.code), (2, 2));
     assert!(twice.err.contains("are linked already"), "{}", twice.err);
     assert!(nobody.err.contains("no contact with the ID 4711 is linked"), "{}", nobody.err);
+}
+
+/// A person in a browser: opens the page, consents, and is sent back.
+async fn consent(page: &str) -> String {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::get(page).await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_an_oauth_app_when_a_person_consents_in_the_browser_then_pipedrive_is_signed_in() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let redirect = format!("http://127.0.0.1:{port}/callback");
+    let clock = Clock::running(chrono::TimeDelta::zero());
+    let mut settings = crmsync_simulator::pipedrive::Settings::new(clock, 7);
+    settings.app.redirect_uri.clone_from(&redirect);
+    let server = Arc::new(crmsync_simulator::pipedrive::Pipedrive::new(settings));
+    let host = Host::start(Arc::clone(&server) as Arc<dyn Service>, 0).await.unwrap();
+    let config = format!(
+        "[store]\nurl = \"sqlite://crmsync.db\"\nkey = \"{KEY}\"\n[connections.pipedrive]\ntype = \"pipedrive\"\n\
+         company = \"acme\"\nclient_id = \"simulated-client\"\nclient_secret = \"simulated-secret\"\n\
+         redirect_uri = \"{redirect}\"\napi_url = \"{0}\"\noauth_url = \"{0}\"\n",
+        host.url()
+    );
+    let desk = Desk::new().with_file("crmsync.toml", &config);
+    let before = desk.run(&["describe", "pipedrive", "--quiet"]);
+
+    let mut connecting = desk
+        .command(&["connect", "pipedrive"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(connecting.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let page =
+        lines.map(|line| line.trim().to_owned()).find(|line| line.contains("/oauth/authorize"));
+    let forged = consent(&format!("{redirect}?code=stolen&state=theirs")).await;
+    let seen = consent(&page.unwrap()).await;
+    let connected = connecting.wait_with_output().unwrap();
+    let after = desk.run(&["describe", "pipedrive", "--quiet"]);
+
+    assert!(before.err.contains("connection `pipedrive` is not signed in"), "{}", before.err);
+    assert_eq!(
+        (forged.as_str(), seen.as_str()),
+        ("Nothing is here.", "crmsync is signed in. You may close this page.")
+    );
+    assert_eq!(connected.status.code(), Some(0));
+    let told = String::from_utf8(connected.stdout).unwrap();
+    assert!(told.starts_with("pipedrive: authorised as "), "{told}");
+    assert_eq!(after.code, 0, "{}", after.err);
+    assert!(after.out.contains("persons"), "{}", after.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn given_a_server_based_client_when_a_person_comes_back_then_zoho_is_signed_in_with_our_proof()
+ {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let redirect = format!("http://127.0.0.1:{port}/callback");
+    let (desk, sandbox) = signed_out().await;
+    let config = desk.read("crmsync.toml");
+    let with_redirect = format!("[connections.zoho]\nredirect_uri = \"{redirect}\"");
+    let desk =
+        desk.with_file("crmsync.toml", &config.replace("[connections.zoho]", &with_redirect));
+    let scopes = desk.run(&["connect", "zoho", "--scopes", "--quiet"]).out;
+
+    let mut connecting = desk
+        .command(&["connect", "zoho"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(connecting.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let page =
+        lines.map(|line| line.trim().to_owned()).find(|line| line.contains("/oauth/v2/auth"));
+    let page: url::Url = page.unwrap().parse().unwrap();
+    let asked: std::collections::BTreeMap<_, _> = page.query_pairs().into_owned().collect();
+    let code = sandbox.zoho.grant_code(scopes.trim());
+    let server = sandbox.zoho_url();
+    let back = format!("{redirect}?code={code}&state={}&accounts-server={server}", asked["state"]);
+    let seen = consent(&back).await;
+    let connected = connecting.wait_with_output().unwrap();
+
+    assert_eq!(seen, "crmsync is signed in. You may close this page.");
+    assert_eq!(
+        (asked["access_type"].as_str(), asked["scope"].as_str()),
+        ("offline", scopes.trim())
+    );
+    assert_eq!(
+        (asked["code_challenge_method"].as_str(), asked["code_challenge"].len()),
+        ("S256", 43)
+    );
+    assert_eq!(connected.status.code(), Some(0));
+    let told = String::from_utf8(connected.stdout).unwrap();
+    assert!(told.starts_with("zoho: authorised as "), "{told}");
 }

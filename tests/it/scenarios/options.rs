@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crmsync::service::RunReport;
+use crmsync::store::RowFilter;
 use crmsync_core::model::row::Evidence;
 use crmsync_core::model::{OpenRow, Side};
 use crmsync_simulator::fault::{Fault, Faults};
@@ -117,7 +118,7 @@ fn slow() -> Fault {
 
 async fn overwritten(world: &World) -> Vec<OpenRow> {
     let session = world.open().await;
-    let rows = session.store.route(&"crm".into()).rows(&Default::default()).await.unwrap();
+    let rows = session.store.route(&"crm".into()).rows(&RowFilter::default()).await.unwrap();
     let rows = rows.into_iter().map(|stored| stored.row);
     rows.filter(|row| row.code.as_str() == "OVERWRITTEN_IN_WINDOW").collect()
 }
@@ -134,7 +135,7 @@ async fn given_an_edit_between_the_last_look_and_the_write_when_audited_then_its
         let faults = world.sandbox.pipedrive.faults();
         faults.on_next("GET /api/v2/persons/*", slow());
 
-        let report = sync_while(&world, &faults, || {
+        let report = sync_while(&world, faults, || {
             world.sandbox.pipedrive.edit("persons", person, primary("pd@example.com"));
         })
         .await;
@@ -157,7 +158,7 @@ async fn given_an_unconditional_batch_when_a_contact_is_edited_meanwhile_then_th
     // The list of what changed and the deleted feed come first.
     faults.on("GET /crm/v8/Contacts", 2, 1, slow());
 
-    sync_while(&world, &faults, || {
+    sync_while(&world, faults, || {
         world.sandbox.zoho.edit("Contacts", contact, json!({ "Email": "zoho@example.com" }));
     })
     .await;

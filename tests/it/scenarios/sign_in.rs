@@ -176,6 +176,28 @@ async fn given_a_route_that_another_process_syncs_when_synced_then_the_lease_is_
     assert_eq!(world.sandbox.pipedrive.count("persons"), 2);
 }
 
+/// Each run is a process of its own here: what the earlier ones spent must count.
+#[tokio::test]
+async fn given_a_daily_budget_that_earlier_runs_used_up_when_synced_then_it_waits_for_the_next_day()
+{
+    let mut world = company().await;
+    for _ in 0..4 {
+        world.sync().await;
+    }
+    world.sandbox.zoho.add("Contacts", json!({ "Last_Name": "Late", "Email": "late@example.com" }));
+    world.writes();
+    let budget = "[connections.zoho]\nbudget = { daily = 100, share = 1.0 }";
+    world.reconfigure(|text| text.replace("[connections.zoho]", budget));
+
+    let (spent, told) = outcome(world.try_sync().await);
+    let written = world.writes();
+    world.advance(26 * 3_600);
+    let (later, _) = outcome(world.try_sync().await);
+
+    assert_eq!((spent, written), (Exit::Budget, 0), "{told}");
+    assert_ne!(later, Exit::Budget, "the next day is another one");
+}
+
 /// The store knows records of one company; under another one, all of them would look deleted or new.
 #[tokio::test]
 async fn given_a_connection_that_leads_to_another_company_when_synced_then_it_is_refused_at_once() {

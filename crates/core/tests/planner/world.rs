@@ -379,9 +379,10 @@ impl World {
                     assert_eq!(old.as_ref(), Some(&change.before));
                     let near = if change.halfway { &change.before } else { &change.after };
                     let (near, far) = (near.clone(), change.source.clone());
+                    let rule = self.entity.field(name).unwrap();
                     let agreement = Agreement {
                         values: Pair::from_side(*side, near, far),
-                        fingerprint: "1".to_owned(),
+                        fingerprint: rule.fingerprint.clone(),
                         pinned: change.halfway,
                     };
                     link.baseline.insert(name.clone(), agreement);

@@ -3,6 +3,7 @@
 mod desk;
 mod failing;
 mod reading;
+mod signing_in;
 mod surviving;
 mod writing;
 

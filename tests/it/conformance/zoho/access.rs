@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use crmsync::connectors::zoho::{StoredToken, TokenStore};
+use crmsync::connectors::oauth::{StoredToken, TokenStore};
 
 use super::*;
 
