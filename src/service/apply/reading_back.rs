@@ -10,7 +10,7 @@ use crmsync_core::model::{
 
 use super::endings::local_commit;
 use super::sending::Ready;
-use super::{Applier, SUSPECT_WINDOW_MS};
+use super::{Applier, SUSPECT_WINDOW_MS, Tally};
 use crate::connectors::{Page, RowResult, Written};
 use crate::service::error::ServiceError;
 use crate::service::observe::Observer;
