@@ -26,7 +26,7 @@ mod section;
 mod tests;
 
 pub use connections::{
-    Budget, Connection, Pipedrive, PipedriveSignIn, ReadWith, Region, Shared, Sql, Zoho,
+    Budget, Connection, Pipedrive, PipedriveSignIn, ReadWith, Region, Shared, Sql, SqlTable, Zoho,
     ZohoEnvironment,
 };
 pub use environment::Environment;

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod pacing;
 pub mod pipedrive;
 pub mod retry;
+pub mod sql;
 pub mod zoho;
 
 use std::collections::BTreeMap;
@@ -53,6 +54,8 @@ pub struct Capabilities {
     pub page: usize,
     /// Rows that one scan can walk; beyond, a scan restarts from the last modified time seen.
     pub scan_limit: Option<usize>,
+    /// [`Connector::list`] tells what changed since a time; else every listing shows everything.
+    pub delta: bool,
     /// [`Connector::deleted`] answers for this module.
     pub deletion_feed: bool,
     /// Writes answer with the stored record, so that no read-back is needed.
@@ -266,6 +269,14 @@ pub trait Connector: Send + Sync {
         module: &ModuleName,
         label: &str,
     ) -> Result<RemoteField, ConnectorError>;
+
+    /// Has the side note changes and deletions of `module` from now on, where that can be installed; answers where.
+    async fn install_change_capture(
+        &self,
+        _module: &ModuleName,
+    ) -> Result<Option<String>, ConnectorError> {
+        Ok(None)
+    }
 
     /// When and how a field was last changed, for conflicts decided by field history.
     async fn field_changed_at(

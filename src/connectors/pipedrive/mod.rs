@@ -223,6 +223,7 @@ impl Connector for Pipedrive {
             fetch_batch: if by_ids { FETCH_BATCH } else { 1 },
             page: self.settings.page,
             scan_limit: None,
+            delta: true,
             deletion_feed: known.is_some_and(|module| self.has_feed(module)),
             writes_return_record: true,
             deletion_retention: DELETION_RETENTION,

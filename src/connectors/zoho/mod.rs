@@ -215,6 +215,7 @@ impl Connector for Zoho {
             fetch_batch: BATCH,
             page: self.settings.page_rows,
             scan_limit: Some(SCAN_ROWS),
+            delta: true,
             deletion_feed: is_record,
             writes_return_record: false,
             deletion_retention: Duration::from_hours(60 * 24),

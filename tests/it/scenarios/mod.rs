@@ -15,5 +15,6 @@ mod propagation;
 mod reading;
 mod rewrites;
 mod sign_in;
+mod tables;
 mod undo;
 mod weather;
