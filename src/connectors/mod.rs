@@ -10,6 +10,7 @@ pub mod pacing;
 pub mod pipedrive;
 pub mod retry;
 pub mod sql;
+pub mod streams;
 pub mod zoho;
 
 use std::collections::BTreeMap;
@@ -214,6 +215,11 @@ pub trait Connector: Send + Sync {
 
     /// Drops cached metadata: the next [`Connector::describe`] asks the side again.
     fn forget_metadata(&self) {}
+
+    /// Its lists as they are, where they can be copied.
+    fn streams(&self) -> Option<&dyn streams::Streams> {
+        None
+    }
 
     async fn users(&self) -> Result<Vec<User>, ConnectorError>;
 

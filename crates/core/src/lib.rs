@@ -8,3 +8,4 @@ pub mod engine;
 pub mod invariants;
 pub mod mapping;
 pub mod model;
+pub mod replica;

@@ -17,6 +17,7 @@ mod read;
 mod record;
 mod refusal;
 mod schema;
+mod streams;
 mod wire;
 mod write;
 
@@ -41,6 +42,7 @@ use self::schema::Shapes;
 use super::memory::Memory;
 use super::pacing::{Budget, BudgetGate, Pace, Window};
 use super::retry::Policy;
+use super::streams::Streams;
 use super::{
     Account, Capabilities, Connector, ConnectorError, Cost, DeletedPage, ErrorKind, ListRequest,
     Operation, Page, PageKey, Probe, RowResult, UpdateRow,
@@ -271,6 +273,10 @@ impl Connector for Pipedrive {
     fn forget_metadata(&self) {
         self.settings.memory.forget();
         self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
     }
 
     async fn users(&self) -> Result<Vec<User>, ConnectorError> {

@@ -8,7 +8,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 #[cfg(feature = "mysql")]
 use sqlx::mysql::{MySql, MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
-use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::sqlite::{
+    Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
+    SqliteSynchronous,
+};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _, TypeInfo as _, ValueRef as _};
 
 use super::super::ErrorKind;
@@ -56,6 +59,8 @@ pub(super) struct Opening<'a> {
     pub(super) connect_timeout: Duration,
     pub(super) policy: Policy,
     pub(super) seed: u64,
+    /// The database is ours to fill: a SQLite file is made when it is missing.
+    pub(super) copies_into: bool,
 }
 
 impl Client {
@@ -230,6 +235,12 @@ fn sqlite(url: &str, opening: &Opening<'_>) -> Result<(Pool, Address), ErrorKind
     let options = SqliteConnectOptions::from_str(url).map_err(|error| misconfigured(&error))?;
     let options =
         options.busy_timeout(Duration::from_secs(10)).foreign_keys(true).disable_statement_logging();
+    let options = if opening.copies_into {
+        let wal = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+        wal.synchronous(SqliteSynchronous::Normal).statement_cache_capacity(32)
+    } else {
+        options
+    };
     let file = options.get_filename().display().to_string();
     let pool = SqlitePoolOptions::new()
         .max_connections(opening.connections)

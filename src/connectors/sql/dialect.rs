@@ -22,7 +22,7 @@ impl Dialect {
         }
     }
 
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Sqlite => "SQLite",
             Self::Postgres => "PostgreSQL",
@@ -31,7 +31,7 @@ impl Dialect {
     }
 
     /// An identifier, whatever it is made of. Databases take no NUL in one.
-    pub fn quote(self, name: &str) -> String {
+    pub(super) fn quote(self, name: &str) -> String {
         let name = name.replace('\0', "");
         match self {
             Self::Sqlite | Self::Postgres => format!("\"{}\"", name.replace('"', "\"\"")),
@@ -39,17 +39,8 @@ impl Dialect {
         }
     }
 
-    /// A text constant, where a statement takes no placeholder (the body of a trigger).
-    pub fn literal(self, text: &str) -> String {
-        let doubled = text.replace('\0', "").replace('\'', "''");
-        match self {
-            Self::Sqlite | Self::Postgres => format!("'{doubled}'"),
-            Self::MySql => format!("'{}'", doubled.replace('\\', "\\\\")),
-        }
-    }
-
     /// The `n`th placeholder, counted from 1.
-    pub fn placeholder(self, n: usize) -> String {
+    pub(super) fn placeholder(self, n: usize) -> String {
         match self {
             Self::Sqlite | Self::MySql => "?".to_owned(),
             Self::Postgres => format!("${n}"),
@@ -58,7 +49,7 @@ impl Dialect {
 
     /// Most values that one statement takes. Source: SQLite `SQLITE_MAX_VARIABLE_NUMBER`; the 16-bit counts of
     /// both servers' protocols.
-    pub const fn most_binds(self) -> usize {
+    pub(super) const fn most_binds(self) -> usize {
         match self {
             Self::Sqlite => 32_000,
             Self::Postgres | Self::MySql => 65_000,
@@ -66,7 +57,7 @@ impl Dialect {
     }
 
     /// What is selected to read a column without loss: text on servers, the stored value on SQLite.
-    pub fn read(self, from: &str, column: &Column) -> String {
+    pub(super) fn read(self, from: &str, column: &Column) -> String {
         let name = format!("{from}{}", self.quote(&column.name));
         match (self, column.kind) {
             (Self::Sqlite, _) => name,
@@ -84,7 +75,7 @@ impl Dialect {
     /// What a bound value is written as.
     ///
     /// Texts are not cast to `varchar(n)` or `char(n)`: an explicit cast cuts in silence, an assignment refuses.
-    pub fn write(self, placeholder: &str, column: &Column) -> String {
+    pub(super) fn write(self, placeholder: &str, column: &Column) -> String {
         match (self, column.kind) {
             (Self::Sqlite, _) | (Self::MySql, Kind::Text) => placeholder.to_owned(),
             (Self::MySql, Kind::Bool) if column.type_name == "bit" => {
@@ -101,7 +92,7 @@ impl Dialect {
     }
 
     /// Whether a column still holds a value that was read before, null included.
-    pub fn holds(self, column: &Column, placeholder: &str) -> String {
+    pub(super) fn holds(self, column: &Column, placeholder: &str) -> String {
         let read = self.read("", column);
         match self {
             Self::Sqlite => format!("{read} IS {placeholder}"),
@@ -114,13 +105,13 @@ impl Dialect {
     }
 
     /// Whether a key column has a value; exact, and still served by the key's index.
-    pub fn is_key(self, from: &str, column: &Column, placeholder: &str) -> String {
+    pub(super) fn is_key(self, from: &str, column: &Column, placeholder: &str) -> String {
         let name = format!("{from}{}", self.quote(&column.name));
         format!("{name} = {}", self.write(placeholder, column))
     }
 
     /// What rows are ordered by to walk them by time of change.
-    pub fn moment(self, from: &str, column: &Column) -> String {
+    pub(super) fn moment(self, from: &str, column: &Column) -> String {
         let name = format!("{from}{}", self.quote(&column.name));
         match self {
             // Texts with and without a `T`, with offsets, and Unix times: one order.
@@ -130,7 +121,7 @@ impl Dialect {
     }
 
     /// A moment as text.
-    pub fn moment_text(self, moment: &str) -> String {
+    pub(super) fn moment_text(self, moment: &str) -> String {
         match self {
             Self::Sqlite => moment.to_owned(),
             Self::Postgres => format!("CAST({moment} AS text)"),
@@ -139,7 +130,7 @@ impl Dialect {
     }
 
     /// A bound moment, to be compared with one.
-    pub fn bound_moment(self, placeholder: &str, column: &Column) -> String {
+    pub(super) fn bound_moment(self, placeholder: &str, column: &Column) -> String {
         match self {
             Self::Sqlite | Self::MySql => placeholder.to_owned(),
             Self::Postgres => {
@@ -149,7 +140,7 @@ impl Dialect {
     }
 
     /// The server's clock.
-    pub const fn now(self) -> &'static str {
+    pub(super) const fn now(self) -> &'static str {
         match self {
             Self::Sqlite => "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')",
             Self::Postgres => "SELECT CAST(clock_timestamp() AS text)",
@@ -158,7 +149,7 @@ impl Dialect {
     }
 
     /// `a > x or (a = x and b > y)`, as each database's planner likes it best.
-    pub fn is_after(self, columns: &[String], bounds: &[String]) -> String {
+    pub(super) fn is_after(self, columns: &[String], bounds: &[String]) -> String {
         if self != Self::MySql || columns.len() == 1 {
             let (left, right) = (columns.join(", "), bounds.join(", "));
             return if columns.len() == 1 {
@@ -187,6 +178,5 @@ mod tests {
         assert_eq!(Dialect::Postgres.quote(name), "\"a\"\"b`c'; DROP TABLE x; --\"");
         assert_eq!(Dialect::Sqlite.quote(name), "\"a\"\"b`c'; DROP TABLE x; --\"");
         assert_eq!(Dialect::MySql.quote(name), "`a\"b``c'; DROP TABLE x; --`");
-        assert_eq!(Dialect::MySql.literal("a'\\"), "'a''\\\\'");
     }
 }

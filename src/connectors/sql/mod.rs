@@ -14,6 +14,7 @@ mod refusal;
 mod schema;
 mod statement;
 mod tables;
+pub mod warehouse;
 mod write;
 
 use std::collections::BTreeMap;
@@ -123,6 +124,7 @@ impl Sql {
             connect_timeout: settings.connect_timeout,
             policy: settings.retry,
             seed: settings.seed,
+            copies_into: false,
         };
         let (client, address) = Client::new(&opening).map_err(|kind| ConnectorError {
             connection: settings.connection.clone(),

@@ -1,6 +1,6 @@
 //! Writes: a batch is a transaction; a row that the database refuses is told from its neighbors by halving.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crmsync_core::model::{ModuleName, RecordId, RemoteField, RemoteRecord, Value};
 
@@ -50,6 +50,51 @@ impl From<sqlx::Error> for Undone {
     }
 }
 
+/// What one transaction is to do.
+#[derive(Clone, Copy)]
+enum Work<'a> {
+    Create {
+        places: &'a [usize],
+        rows: &'a [NewRow],
+    },
+    Update(&'a [ChangedRow]),
+    Delete {
+        /// Place of the first of the rows.
+        at: usize,
+        ids: &'a [RecordId],
+    },
+}
+
+impl Work<'_> {
+    /// Places of its rows among those of the call.
+    fn places(&self) -> Vec<usize> {
+        match self {
+            Self::Create { rows, .. } => rows.iter().map(|row| row.at).collect(),
+            Self::Update(rows) => rows.iter().map(|row| row.at).collect(),
+            Self::Delete { at, ids } => (*at..at + ids.len()).collect(),
+        }
+    }
+
+    /// Both halves; `None` for a row alone.
+    fn halves(self) -> Option<[Self; 2]> {
+        let half = self.places().len() / 2;
+        (half > 0).then(|| match self {
+            Self::Create { places, rows } => {
+                let (first, second) = rows.split_at(half);
+                [first, second].map(|rows| Self::Create { places, rows })
+            }
+            Self::Update(rows) => {
+                let (first, second) = rows.split_at(half);
+                [Self::Update(first), Self::Update(second)]
+            }
+            Self::Delete { at, ids } => {
+                let (first, second) = ids.split_at(half);
+                [Self::Delete { at, ids: first }, Self::Delete { at: at + half, ids: second }]
+            }
+        })
+    }
+}
+
 impl Sql {
     pub(super) async fn create_rows(
         &self,
@@ -58,57 +103,133 @@ impl Sql {
     ) -> Result<Outcomes, ErrorKind> {
         let table = self.table(module).await?;
         let mut outcomes = pending(rows.len());
+        // A statement inserts rows that set the same columns.
         let mut groups: BTreeMap<Vec<usize>, Vec<NewRow>> = BTreeMap::new();
         for (at, row) in rows.iter().enumerate() {
             match self.encode_row(&table, row, None, Purpose::Create) {
                 Ok(cells) => {
-                    groups.entry(cells.keys().copied().collect()).or_default().push(NewRow { at, cells });
+                    let places = cells.keys().copied().collect();
+                    groups.entry(places).or_default().push(NewRow { at, cells });
                 }
                 Err(kind) => outcomes[at] = Err(kind),
             }
         }
-        for (places, rows) in groups {
-            let most = self.client.dialect.most_binds() / places.len().max(1);
+        let mut work = Vec::new();
+        for (places, rows) in &groups {
             // Rows that set nothing go one by one: no statement inserts several of them.
-            let most = if places.is_empty() { 1 } else { most };
-            let mut waiting: Vec<&[NewRow]> = rows.chunks(most).rev().collect();
-            while let Some(batch) = waiting.pop() {
-                let undone = match self.create_batch(&table, &places, batch).await {
-                    Ok(written) => {
-                        for (row, written) in batch.iter().zip(written) {
-                            outcomes[row.at] = Ok(written);
-                        }
-                        continue;
-                    }
-                    Err(undone) => undone,
-                };
-                if batch.len() > 1 && undone.is_about_rows() {
-                    let (first, second) = batch.split_at(batch.len() / 2);
-                    waiting.extend([second, first]);
-                    continue;
-                }
-                for row in batch {
-                    outcomes[row.at] = Err(self.refused_create(&table, row, &undone).await);
-                }
+            let most = self.client.dialect.most_binds().checked_div(places.len()).unwrap_or(1);
+            work.extend(rows.chunks(most).map(|rows| Work::Create { places, rows }));
+        }
+        self.carry_out(&table, work, &mut outcomes).await;
+        Ok(outcomes)
+    }
+
+    pub(super) async fn update_rows(
+        &self,
+        module: &ModuleName,
+        rows: &[UpdateRow],
+    ) -> Result<Outcomes, ErrorKind> {
+        let table = self.table(module).await?;
+        let mut outcomes = pending(rows.len());
+        let mut ready = Vec::with_capacity(rows.len());
+        for (at, row) in rows.iter().enumerate() {
+            match self.changed_row(&table, at, row) {
+                Ok(changed) if changed.changes.is_empty() => outcomes[at] = Ok(unchanged(row)),
+                Ok(changed) => ready.push(changed),
+                Err(kind) => outcomes[at] = Err(kind),
             }
+        }
+        if !ready.is_empty() {
+            self.carry_out(&table, vec![Work::Update(&ready)], &mut outcomes).await;
         }
         Ok(outcomes)
     }
 
-    async fn create_batch(
+    pub(super) async fn delete_rows(
         &self,
+        module: &ModuleName,
+        ids: &[RecordId],
+    ) -> Result<Outcomes, ErrorKind> {
+        let table = self.table(module).await?;
+        let mut outcomes = pending(ids.len());
+        if !ids.is_empty() {
+            self.carry_out(&table, vec![Work::Delete { at: 0, ids }], &mut outcomes).await;
+        }
+        Ok(outcomes)
+    }
+
+    /// Does what can be done; what a row spoils is halved until it stands alone.
+    async fn carry_out(&self, table: &Table, work: Vec<Work<'_>>, outcomes: &mut Outcomes) {
+        let mut waiting = work;
+        while let Some(work) = waiting.pop() {
+            let undone = match self.in_transaction(table, work).await {
+                Ok(results) => {
+                    for (at, result) in work.places().into_iter().zip(results) {
+                        outcomes[at] = result;
+                    }
+                    continue;
+                }
+                Err(undone) => undone,
+            };
+            match work.halves().filter(|_| undone.is_about_rows()) {
+                Some([first, second]) => waiting.extend([second, first]),
+                None => {
+                    let kind = self.refused(table, work, &undone).await;
+                    for at in work.places() {
+                        outcomes[at] = Err(kind.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Works in a transaction, again when it lost against another one.
+    async fn in_transaction(&self, table: &Table, work: Work<'_>) -> Result<Outcomes, Undone> {
+        for tried in 1..=CONTENTIONS {
+            let mut transaction = self.client.begin().await.map_err(Undone::Kind)?;
+            let undone = match self.steps(&mut transaction, table, work).await {
+                Ok(done) => match transaction.commit().await {
+                    Ok(()) => return Ok(done),
+                    Err(error @ sqlx::Error::Database(_)) => Undone::Failed(error),
+                    Err(error) => return Err(Undone::Unsure(error)),
+                },
+                Err(undone) => {
+                    transaction.abandon().await;
+                    undone
+                }
+            };
+            let again = matches!(&undone, Undone::Failed(error) if is_contention(error));
+            if !again || tried == CONTENTIONS {
+                return Err(undone);
+            }
+            tokio::time::sleep(self.settings.retry.first * tried).await;
+        }
+        Err(Undone::Kind(ErrorKind::Unavailable("no transaction was tried".into())))
+    }
+
+    async fn steps(
+        &self,
+        transaction: &mut Transaction,
         table: &Table,
-        places: &[usize],
-        batch: &[NewRow],
-    ) -> Result<Vec<Written>, Undone> {
-        let rows: Vec<Vec<Cell>> =
-            batch.iter().map(|row| row.cells.values().cloned().collect()).collect();
-        let rows: Vec<&[Cell]> = rows.iter().map(Vec::as_slice).collect();
-        self.in_transaction(async |transaction| {
-            let ids = self.insert_all(transaction, table, places, &rows).await?;
-            self.written(transaction, table, ids).await
-        })
-        .await
+        work: Work<'_>,
+    ) -> Result<Outcomes, Undone> {
+        match work {
+            Work::Create { places, rows } => {
+                let cells: Vec<Vec<Cell>> =
+                    rows.iter().map(|row| row.cells.values().cloned().collect()).collect();
+                let cells: Vec<&[Cell]> = cells.iter().map(Vec::as_slice).collect();
+                let ids = self.insert_all(transaction, table, places, &cells).await?;
+                let now = self.stored(transaction, table, &ids).await?;
+                Ok(ids.iter().map(|id| Ok(written(id, now.get(id)))).collect())
+            }
+            Work::Update(rows) => self.update_all(transaction, table, rows).await,
+            Work::Delete { ids, .. } => {
+                let delete = statement::delete(self.client.dialect, table, ids);
+                self.client.execute_in(transaction, &delete).await?;
+                // A row that was gone already is as good.
+                Ok(ids.iter().map(|id| Ok(written(id, None))).collect())
+            }
+        }
     }
 
     /// Keys of the new rows, in order.
@@ -133,82 +254,69 @@ impl Sql {
         for row in rows {
             let insert = statement::insert(dialect, table, places, &[*row], Returning::Nothing);
             let done = self.client.execute_in(transaction, &insert).await?;
-            let parts = table.key.iter().map(|at| match places.iter().position(|place| place == at) {
+            let made = done.last_id.filter(|id| *id > 0).and_then(|id| i64::try_from(id).ok());
+            let part = |at: &usize| match places.iter().position(|place| place == at) {
                 Some(given) => row[given].clone(),
-                None => done
-                    .last_id
-                    .filter(|id| *id > 0)
-                    .and_then(|id| i64::try_from(id).ok())
-                    .map_or(Cell::Null, Cell::Integer),
-            });
-            let parts: Vec<_> = parts.collect();
+                None => made.map_or(Cell::Null, Cell::Integer),
+            };
+            let parts: Vec<_> = table.key.iter().map(part).collect();
             ids.push(codec::encode_key(&parts).ok_or_else(|| null_key(table))?);
         }
         Ok(ids)
     }
 
-    /// What a refused row is told: for a taken unique value, whose it is.
-    async fn refused_create(&self, table: &Table, row: &NewRow, undone: &Undone) -> ErrorKind {
-        if undone.is_clash() {
-            for (at, cell) in row.cells.iter().filter(|(_, cell)| **cell != Cell::Null) {
-                let column = &table.columns[*at];
-                if !column.unique && table.key != [*at] {
-                    continue;
-                }
-                let holder = statement::holder(self.client.dialect, table, *at, cell);
-                let Ok(rows) = self.client.rows(&holder).await else { continue };
-                if let Some(existing) = rows.first().and_then(|key| codec::encode_key(key)) {
-                    return ErrorKind::Duplicate { field: column.name.clone(), existing };
-                }
+    async fn update_all(
+        &self,
+        transaction: &mut Transaction,
+        table: &Table,
+        rows: &[ChangedRow],
+    ) -> Result<Outcomes, Undone> {
+        let mut missed = BTreeSet::new();
+        for row in rows {
+            let (changes, expected) = (&row.changes, &row.expected);
+            let update =
+                statement::update(self.client.dialect, table, &row.id, changes, expected);
+            if self.client.execute_in(transaction, &update).await?.rows == 0 {
+                missed.insert(&row.id);
+            }
+        }
+        let ids: Vec<_> = rows.iter().map(|row| row.id.clone()).collect();
+        let now = self.stored(transaction, table, &ids).await?;
+        let outcome = |id: &RecordId| match (missed.contains(id), now.get(id)) {
+            (true, Some(_)) => Err(ErrorKind::Stale),
+            (true, None) => Err(ErrorKind::Gone),
+            (false, record) => Ok(written(id, record)),
+        };
+        Ok(ids.iter().map(outcome).collect())
+    }
+
+    /// What a row is told that stands alone: for a taken unique value, whose it is.
+    async fn refused(&self, table: &Table, work: Work<'_>, undone: &Undone) -> ErrorKind {
+        let row = match work {
+            Work::Create { rows: [row], .. } if undone.is_clash() => row,
+            Work::Delete { .. } => return undone.kind_of_delete(),
+            Work::Create { .. } | Work::Update(_) => return undone.kind(),
+        };
+        for (at, cell) in row.cells.iter().filter(|(_, cell)| **cell != Cell::Null) {
+            let column = &table.columns[*at];
+            if !column.unique && table.key != [*at] {
+                continue;
+            }
+            let holder = statement::holder(self.client.dialect, table, *at, cell);
+            let Ok(rows) = self.client.rows(&holder).await else { continue };
+            if let Some(existing) = rows.first().and_then(|key| codec::encode_key(key)) {
+                return ErrorKind::Duplicate { field: column.name.clone(), existing };
             }
         }
         undone.kind()
     }
 
-    pub(super) async fn update_rows(
+    fn changed_row(
         &self,
-        module: &ModuleName,
-        rows: &[UpdateRow],
-    ) -> Result<Outcomes, ErrorKind> {
-        let table = self.table(module).await?;
-        let mut outcomes = pending(rows.len());
-        let mut ready = Vec::with_capacity(rows.len());
-        for (at, row) in rows.iter().enumerate() {
-            match self.changed_row(&table, at, row) {
-                Ok(changed) if changed.changes.is_empty() => {
-                    outcomes[at] = Ok(unchanged(row));
-                }
-                Ok(changed) => ready.push(changed),
-                Err(kind) => outcomes[at] = Err(kind),
-            }
-        }
-        let mut waiting: Vec<&[ChangedRow]> = vec![&ready];
-        while let Some(batch) = waiting.pop() {
-            if batch.is_empty() {
-                continue;
-            }
-            let undone = match self.update_batch(&table, batch).await {
-                Ok(results) => {
-                    for (row, result) in batch.iter().zip(results) {
-                        outcomes[row.at] = result;
-                    }
-                    continue;
-                }
-                Err(undone) => undone,
-            };
-            if batch.len() > 1 && undone.is_about_rows() {
-                let (first, second) = batch.split_at(batch.len() / 2);
-                waiting.extend([second, first]);
-                continue;
-            }
-            for row in batch {
-                outcomes[row.at] = Err(undone.kind());
-            }
-        }
-        Ok(outcomes)
-    }
-
-    fn changed_row(&self, table: &Table, at: usize, row: &UpdateRow) -> Result<ChangedRow, ErrorKind> {
+        table: &Table,
+        at: usize,
+        row: &UpdateRow,
+    ) -> Result<ChangedRow, ErrorKind> {
         let cells = self.encode_row(table, &row.fields, Some(&row.current), Purpose::Update)?;
         let raw = raw_cells(&row.current);
         let mut expected = Vec::new();
@@ -226,118 +334,18 @@ impl Sql {
         Ok(ChangedRow { at, id: row.id.clone(), changes, expected })
     }
 
-    async fn update_batch(&self, table: &Table, batch: &[ChangedRow]) -> Result<Outcomes, Undone> {
-        let dialect = self.client.dialect;
-        self.in_transaction(async |transaction| {
-            let mut missed = Vec::new();
-            for row in batch {
-                let update =
-                    statement::update(dialect, table, &row.id, &row.changes, &row.expected);
-                if self.client.execute_in(transaction, &update).await?.rows == 0 {
-                    missed.push(row.id.clone());
-                }
-            }
-            let ids = batch.iter().map(|row| row.id.clone()).collect();
-            let now = self.stored(transaction, table, ids).await?;
-            let outcome = |row: &ChangedRow| match (missed.contains(&row.id), now.get(&row.id)) {
-                (true, Some(_)) => Err(ErrorKind::Stale),
-                (true, None) => Err(ErrorKind::Gone),
-                (false, record) => Ok(written(&row.id, record)),
-            };
-            Ok(batch.iter().map(outcome).collect())
-        })
-        .await
-    }
-
-    pub(super) async fn delete_rows(
-        &self,
-        module: &ModuleName,
-        ids: &[RecordId],
-    ) -> Result<Outcomes, ErrorKind> {
-        let table = self.table(module).await?;
-        let mut outcomes = pending(ids.len());
-        let mut waiting = vec![0..ids.len()];
-        while let Some(range) = waiting.pop() {
-            if range.is_empty() {
-                continue;
-            }
-            let delete = statement::delete(self.client.dialect, &table, &ids[range.clone()]);
-            let done = self
-                .in_transaction(async |transaction| {
-                    Ok(self.client.execute_in(transaction, &delete).await?)
-                })
-                .await;
-            match done {
-                // A row that was gone already is as good.
-                Ok(_) => {
-                    for at in range {
-                        outcomes[at] = Ok(written(&ids[at], None));
-                    }
-                }
-                Err(undone) if range.len() > 1 && undone.is_about_rows() => {
-                    let middle = usize::midpoint(range.start, range.end);
-                    waiting.extend([middle..range.end, range.start..middle]);
-                }
-                Err(undone) => {
-                    let kind = undone.kind_of_delete();
-                    for at in range {
-                        outcomes[at] = Err(kind.clone());
-                    }
-                }
-            }
-        }
-        Ok(outcomes)
-    }
-
-    /// Runs `steps` in a transaction, again when it lost against another one.
-    async fn in_transaction<T>(
-        &self,
-        steps: impl AsyncFn(&mut Transaction) -> Result<T, Undone>,
-    ) -> Result<T, Undone> {
-        for tried in 1.. {
-            let mut transaction = self.client.begin().await.map_err(Undone::Kind)?;
-            let undone = match steps(&mut transaction).await {
-                Ok(done) => match transaction.commit().await {
-                    Ok(()) => return Ok(done),
-                    Err(error @ sqlx::Error::Database(_)) => Undone::Failed(error),
-                    Err(error) => return Err(Undone::Unsure(error)),
-                },
-                Err(undone) => {
-                    transaction.abandon().await;
-                    undone
-                }
-            };
-            let again = matches!(&undone, Undone::Failed(error) if is_contention(error));
-            if !again || tried >= CONTENTIONS {
-                return Err(undone);
-            }
-            tokio::time::sleep(self.settings.retry.first * tried).await;
-        }
-        Err(Undone::Kind(ErrorKind::Unavailable("no transaction was tried".into())))
-    }
-
-    async fn written(
-        &self,
-        transaction: &mut Transaction,
-        table: &Table,
-        ids: Vec<RecordId>,
-    ) -> Result<Vec<Written>, Undone> {
-        let now = self.stored(transaction, table, ids.clone()).await?;
-        Ok(ids.iter().map(|id| written(id, now.get(id))).collect())
-    }
-
     /// Rows as they stand at the end of the transaction, after all triggers.
     async fn stored(
         &self,
         transaction: &mut Transaction,
         table: &Table,
-        ids: Vec<RecordId>,
+        ids: &[RecordId],
     ) -> Result<BTreeMap<RecordId, RemoteRecord>, Undone> {
         let places = table.readable();
         let names: Vec<_> =
             places.iter().map(|at| RemoteField::new(table.columns[*at].name.clone())).collect();
         let records = self.records(table, &places);
-        let rows = self.client.rows_in(transaction, &records.by_ids(&ids)).await?;
+        let rows = self.client.rows_in(transaction, &records.by_ids(ids)).await?;
         let page = decode_rows(&records, &rows, &names, Keep::Raw);
         Ok(page.records.into_iter().map(|record| (record.id.clone(), record)).collect())
     }

@@ -13,6 +13,7 @@ mod read;
 mod refusal;
 mod schema;
 mod slices;
+mod streams;
 mod whole;
 mod wire;
 mod write;
@@ -37,6 +38,7 @@ pub use hosts::{Hosts, Pinning, REGIONS, region_hosts};
 use super::http::{Http, HttpSettings};
 use super::memory::Memory;
 use super::pacing::{Budget, BudgetGate, Pace, Window};
+use super::streams::Streams;
 use super::{
     Account, Capabilities, Connector, ConnectorError, Cost, DeletedPage, ErrorKind, ListRequest,
     Operation, Page, PageKey, Probe, RowResult, UpdateRow,
@@ -259,6 +261,10 @@ impl Connector for Zoho {
     fn forget_metadata(&self) {
         self.settings.memory.forget();
         self.cache.forget();
+    }
+
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
     }
 
     async fn users(&self) -> Result<Vec<User>, ConnectorError> {

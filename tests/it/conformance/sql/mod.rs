@@ -229,14 +229,14 @@ impl World for SqlWorld {
 /// The suite without its HTTP weather: what breaks between us and a database is in `breaking.rs`.
 macro_rules! on_databases {
     ($($case:ident,)*) => {
-        on_databases!(sqlite_by_column, Server::Sqlite, Stamps::Column: $($case,)*);
-        on_databases!(sqlite_by_triggers, Server::Sqlite, Stamps::Triggers: $($case,)*);
-        on_databases!(postgres_by_column, Server::Postgres, Stamps::Column: $($case,)*);
-        on_databases!(postgres_by_triggers, Server::Postgres, Stamps::Triggers: $($case,)*);
-        on_databases!(mariadb_by_column, Server::MariaDb, Stamps::Column: $($case,)*);
-        on_databases!(mariadb_by_triggers, Server::MariaDb, Stamps::Triggers: $($case,)*);
+        on_databases!(sqlite_by_column, Server::Sqlite, Stamps::Column => $($case,)*);
+        on_databases!(sqlite_by_triggers, Server::Sqlite, Stamps::Triggers => $($case,)*);
+        on_databases!(postgres_by_column, Server::Postgres, Stamps::Column => $($case,)*);
+        on_databases!(postgres_by_triggers, Server::Postgres, Stamps::Triggers => $($case,)*);
+        on_databases!(mariadb_by_column, Server::MariaDb, Stamps::Column => $($case,)*);
+        on_databases!(mariadb_by_triggers, Server::MariaDb, Stamps::Triggers => $($case,)*);
     };
-    ($room:ident, $server:expr, $stamps:expr: $($case:ident,)*) => {
+    ($room:ident, $server:expr, $stamps:expr => $($case:ident,)*) => {
         mod $room {
             use super::{Server, SqlWorld, Stamps};
 
