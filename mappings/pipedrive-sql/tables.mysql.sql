@@ -4,7 +4,7 @@
 CREATE TABLE accounts (
   id bigint AUTO_INCREMENT PRIMARY KEY,
   name varchar(200) NOT NULL,
-  website varchar(450),
+  website varchar(255),
   phone varchar(30),
   employees integer,
   annual_revenue decimal(18, 2),
@@ -57,7 +57,7 @@ CREATE TABLE deals (
 CREATE TABLE products (
   id bigint AUTO_INCREMENT PRIMARY KEY,
   name varchar(200) NOT NULL,
-  code varchar(100),
+  code varchar(40),
   description mediumtext,
   unit varchar(100),
   active boolean,

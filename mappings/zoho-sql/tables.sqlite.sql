@@ -4,7 +4,7 @@
 CREATE TABLE accounts (
   id integer PRIMARY KEY AUTOINCREMENT,
   name varchar(200) NOT NULL,
-  website varchar(450),
+  website varchar(255),
   phone varchar(30),
   employees integer,
   annual_revenue decimal(18, 2),
@@ -54,7 +54,7 @@ CREATE TABLE deals (
 CREATE TABLE products (
   id integer PRIMARY KEY AUTOINCREMENT,
   name varchar(200) NOT NULL,
-  code varchar(100),
+  code varchar(40),
   description text,
   unit varchar(100),
   active boolean,

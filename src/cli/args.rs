@@ -77,6 +77,8 @@ pub enum Command {
     Why(Why),
     /// Show each route's last run, open rows and lag
     Status,
+    /// Copy streams of a CRM into a database or a folder
+    Replicate(Replicate),
     /// Sync two simulated CRMs on this machine: no account, no network
     Demo(Demo),
     /// Serve both CRM simulators on this machine
@@ -92,6 +94,24 @@ pub struct Init {
     /// Where to write
     #[arg(default_value = ".")]
     pub folder: PathBuf,
+    /// Mapping sets to write, such as zoho-sql
+    #[arg(long, value_name = "SET", value_delimiter = ',', default_value = "zoho-pipedrive")]
+    pub mappings: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Replicate {
+    /// Name of a [replications.…] table; all of them when absent
+    pub name: Option<String>,
+    /// List the streams with method, key and cursor, and copy nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Copy only these streams
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub streams: Vec<String>,
+    /// Read everything again, whatever is there
+    #[arg(long)]
+    pub full: bool,
 }
 
 #[derive(Args, Debug)]

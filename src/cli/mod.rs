@@ -24,6 +24,7 @@ mod plan;
 mod plan_view;
 pub mod progress;
 pub mod render;
+mod replicate;
 pub mod report;
 mod rows_view;
 mod run_view;
@@ -128,6 +129,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Runs(args) => runs::run(context, args).await,
         Command::Why(args) => why::run(context, args).await,
         Command::Status => status::run(context).await,
+        Command::Replicate(args) => replicate::run(context, args).await,
         Command::Demo(args) => demo::demo(context, args.once).await,
         Command::Sandbox(args) => sandbox::sandbox(context, args).await,
         Command::Completions(args) => completions::completions(context, args),

@@ -32,7 +32,7 @@ pub use connections::{
 pub use environment::Environment;
 pub use finding::{ConfigError, Finding, Paint};
 pub use period::Lifetime;
-pub use routes::{NewFields, ReplicaDeletes, Replication, Route, Schedule};
+pub use routes::{NewFields, ReplicaDeletes, ReplicaTarget, Replication, Route, Schedule};
 pub use secret::{Secret, SecretMissing};
 
 use section::{Reading, Section};
@@ -125,7 +125,7 @@ fn read(reading: &Reading<'_>, file: &Path, mut root: Section<'_>) -> Option<Con
         .sections("replications")
         .into_iter()
         .filter_map(|(name, section)| {
-            routes::read_replication(section, &connections).map(|replication| (name, replication))
+            routes::read_replication(reading, section, &connections).map(|replication| (name, replication))
         })
         .collect();
     let settle = read_sync(&mut root);

@@ -5,6 +5,7 @@
 //! decode is an error, never a default. Read this file, then `http.rs`, then one connector's `docs.md`.
 
 pub mod http;
+pub mod landing;
 pub mod memory;
 pub mod pacing;
 pub mod pipedrive;

@@ -93,6 +93,22 @@ pub async fn connector(
     }
 }
 
+/// How a database connection is opened, for those who copy into it.
+pub(super) fn warehouse(
+    config: &Config,
+    name: &str,
+    ambient: &Ambient,
+) -> Result<sql::Settings, ServiceError> {
+    let connection =
+        config.connections.get(name).ok_or_else(|| unknown_connection(config, name))?;
+    match connection {
+        Connection::Sql(settings) => sql_settings(name, settings, ambient),
+        Connection::Zoho(_) | Connection::Pipedrive(_) => Err(ServiceError::Config(format!(
+            "connection `{name}` is no database; a replication's `to` names one of type sql, or a folder"
+        ))),
+    }
+}
+
 fn sql_settings(
     name: &str,
     settings: &config::Sql,

@@ -14,6 +14,7 @@ pub mod metadata;
 pub mod observe;
 pub mod planning;
 pub mod recover;
+pub mod replicate;
 pub mod review;
 pub mod run;
 pub mod session;

@@ -299,7 +299,6 @@ impl Replica {
             if ended || batch.size() >= limit {
                 let last = ended.then(|| self.last(&mut place, whole)).flatten();
                 let state = serde_json::to_string(&place).unwrap_or_default();
-                report.deleted += last.map_or(0, |_| 0);
                 let stored = warehouse
                     .store(&stream.name, &sheet, &batch, meeting, last, &state)
                     .await?;

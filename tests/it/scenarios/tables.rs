@@ -196,7 +196,10 @@ async fn given_the_shipped_mappings_when_checked_against_their_tables_then_nothi
                 Session::open(&desk.config, &RouteName::new("side"), &desk.ambient()).await.unwrap();
 
             let told: Vec<_> = session.warnings.iter().map(|it| it.message.clone()).collect();
-            let told: Vec<_> = told.iter().filter(|it| !it.contains("without a partner")).collect();
+            // A database's texts may be longer than a CRM's: that is said, and holds where it happens.
+            let expected = ["without a partner", "any length"];
+            let told: Vec<_> =
+                told.iter().filter(|it| !expected.iter().any(|part| it.contains(part))).collect();
             assert!(told.is_empty(), "{pairing:?} {server:?} {told:?}");
             assert_eq!(session.route.entities.len(), 4);
             session.close().await.unwrap();

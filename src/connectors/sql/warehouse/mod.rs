@@ -41,6 +41,21 @@ pub enum Fate {
     Keep,
 }
 
+/// What ends a walk through everything: rows not stored since are of records that are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Last {
+    pub unseen_since: DateTime<Utc>,
+    pub fate: Fate,
+}
+
+/// What a batch came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    pub rows: u64,
+    /// Rows marked or removed.
+    pub buried: u64,
+}
+
 /// A database to copy into.
 pub struct Warehouse {
     connection: String,
@@ -160,14 +175,17 @@ impl Warehouse {
         sheet: &Sheet,
         batch: &Batch,
         meeting: Meeting,
+        last: Option<Last>,
         state: &str,
-    ) -> Result<u64, ConnectorError> {
+    ) -> Result<Stored, ConnectorError> {
         let mut made = self.made.clone();
         let mut transaction = match self.client.begin().await {
             Ok(transaction) => transaction,
             Err(kind) => return Err(self.error("write", &sheet.table, kind)),
         };
-        let stored = self.steps(&mut transaction, &mut made, stream, sheet, batch, meeting, state).await;
+        let stored = self
+            .steps(&mut transaction, &mut made, stream, sheet, batch, meeting, last, state)
+            .await;
         let done = match stored {
             Ok(rows) => transaction.commit().await.map(|()| rows),
             Err(error) => {
@@ -197,8 +215,9 @@ impl Warehouse {
         sheet: &Sheet,
         batch: &Batch,
         meeting: Meeting,
+        last: Option<Last>,
         state: &str,
-    ) -> Result<u64, sqlx::Error> {
+    ) -> Result<Stored, sqlx::Error> {
         let mut rows = 0;
         if !batch.is_empty() && key_of(sheet).is_some() {
             self.agree_on_columns(transaction, made, stream, "", sheet, None).await?;
@@ -214,6 +233,11 @@ impl Warehouse {
                 }
             };
         }
+        let mut buried = 0;
+        if let Some(last) = last.filter(|last| last.fate != Fate::Keep && made.contains_key(&sheet.table)) {
+            let unseen = self.unseen(sheet, last);
+            buried = self.client.execute_in(transaction, &unseen).await?.rows;
+        }
         let mut statement = Statement::new(self.client.dialect);
         let (name, text) = (statement.bind(Cell::text(stream)), statement.bind(Cell::text(state)));
         let upsert = match self.client.dialect {
@@ -225,7 +249,7 @@ impl Warehouse {
             self.table(STREAMS)
         ));
         self.client.execute_in(transaction, &statement).await?;
-        Ok(rows)
+        Ok(Stored { rows, buried })
     }
 
     /// Makes and widens columns until the table has what the sheet has.
@@ -288,22 +312,21 @@ impl Warehouse {
         Ok(())
     }
 
-    /// Marks or removes rows that the run did not see, of a stream that it read whole. Answers how many.
-    ///
-    /// # Errors
-    /// As [`Warehouse::store`].
-    pub async fn unseen(
-        &self,
-        sheet: &Sheet,
-        since: DateTime<Utc>,
-        fate: Fate,
-    ) -> Result<u64, ConnectorError> {
-        let synced = self.client.dialect.quote(SYNCED);
-        self.bury(sheet, fate, |statement, time| {
-            let bound = statement.bind(time(since));
-            format!("{synced} < {}", as_time(statement.dialect, &bound))
-        })
-        .await
+    /// Marks or removes rows that the walk did not see.
+    fn unseen(&self, sheet: &Sheet, last: Last) -> Statement {
+        let dialect = self.client.dialect;
+        let mut statement = Statement::new(dialect);
+        let time = last.unseen_since.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
+        // SQLite's stamps have milliseconds, and compare as texts.
+        let time = if dialect == Dialect::Sqlite { time[..time.len() - 3].to_owned() } else { time };
+        let bound = statement.bind(Cell::Text(time));
+        let bound = match dialect {
+            Dialect::Postgres => format!("CAST(CAST({bound} AS text) AS timestamptz)"),
+            Dialect::Sqlite | Dialect::MySql => bound,
+        };
+        let condition = format!("{} < {bound}", dialect.quote(SYNCED));
+        statement.push(&self.burial(sheet, last.fate, &condition));
+        statement
     }
 
     /// Marks or removes the rows of records that the side calls deleted. Answers how many.
@@ -316,59 +339,43 @@ impl Warehouse {
         ids: &[RecordId],
         fate: Fate,
     ) -> Result<u64, ConnectorError> {
-        let mut count = 0;
-        let Some(key) = key_of(sheet) else { return Ok(0) };
+        let (dialect, mut count) = (self.client.dialect, 0);
+        let Some(key) = key_of(sheet).filter(|_| self.made.contains_key(&sheet.table)) else { return Ok(0) };
+        if fate == Fate::Keep {
+            return Ok(0);
+        }
+        let name = dialect.quote(&key.name);
+        let text = match dialect {
+            Dialect::Postgres => format!("CAST({name} AS text)"),
+            Dialect::Sqlite | Dialect::MySql => name,
+        };
         for ids in ids.chunks(1_000) {
-            count += self
-                .bury(sheet, fate, |statement, _| {
-                    let text = match statement.dialect {
-                        Dialect::Postgres => format!("CAST({} AS text)", statement.dialect.quote(&key.name)),
-                        Dialect::Sqlite | Dialect::MySql => statement.dialect.quote(&key.name),
-                    };
-                    let bound: Vec<_> =
-                        ids.iter().map(|id| statement.bind(Cell::text(id.as_str()))).collect();
-                    format!("{text} IN ({})", bound.join(", "))
-                })
-                .await?;
+            let mut statement = Statement::new(dialect);
+            let bound: Vec<_> =
+                ids.iter().map(|id| statement.bind(Cell::text(id.as_str()))).collect();
+            let condition = format!("{text} IN ({})", bound.join(", "));
+            statement.push(&self.burial(sheet, fate, &condition));
+            let failed = |kind| self.error("mark deletions in", &sheet.table, kind);
+            let mut transaction = self.client.begin().await.map_err(failed)?;
+            let done = self.client.execute_in(&mut transaction, &statement).await;
+            count += done.map_err(|error| failed(classify(&error)))?.rows;
+            transaction.commit().await.map_err(|error| failed(classify(&error)))?;
         }
         Ok(count)
     }
 
-    async fn bury(
-        &self,
-        sheet: &Sheet,
-        fate: Fate,
-        condition: impl Fn(&mut Statement, fn(DateTime<Utc>) -> Cell) -> String,
-    ) -> Result<u64, ConnectorError> {
-        if fate == Fate::Keep || !self.made.contains_key(&sheet.table) {
-            return Ok(0);
-        }
-        let dialect = self.client.dialect;
-        let (table, deleted) = (self.table(&sheet.table), dialect.quote(DELETED));
-        let mut statement = Statement::new(dialect);
-        let time: fn(DateTime<Utc>) -> Cell =
-            |at| Cell::text(at.format("%Y-%m-%d %H:%M:%S%.6f").to_string());
-        let now = match dialect {
+    fn burial(&self, sheet: &Sheet, fate: Fate, condition: &str) -> String {
+        let (table, deleted) = (self.table(&sheet.table), self.client.dialect.quote(DELETED));
+        let now = match self.client.dialect {
             Dialect::Sqlite => "strftime('%Y-%m-%d %H:%M:%f', 'now')",
             Dialect::Postgres => "now()",
             Dialect::MySql => "UTC_TIMESTAMP(6)",
         };
-        let condition = condition(&mut statement, time);
-        statement.push(&match fate {
+        match fate {
             Fate::Remove => format!("DELETE FROM {table} WHERE {condition}"),
             Fate::Mark | Fate::Keep => {
                 format!("UPDATE {table} SET {deleted} = {now} WHERE {deleted} IS NULL AND {condition}")
             }
-        });
-        let failed = |kind| self.error("mark deletions in", &sheet.table, kind);
-        let mut transaction = self.client.begin().await.map_err(failed)?;
-        let done = self.client.execute_in(&mut transaction, &statement).await;
-        match done {
-            Ok(done) => {
-                transaction.commit().await.map_err(|error| failed(classify(&error)))?;
-                Ok(done.rows)
-            }
-            Err(error) => Err(failed(classify(&error))),
         }
     }
 
@@ -392,13 +399,6 @@ impl Warehouse {
         let rows = rows.map_err(|kind| self.error("count", &sheet.table, kind))?;
         let text = rows.first().and_then(|row| row.first()?.to_text());
         Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
-    }
-}
-
-fn as_time(dialect: Dialect, placeholder: &str) -> String {
-    match dialect {
-        Dialect::Postgres => format!("CAST(CAST({placeholder} AS text) AS timestamptz)"),
-        Dialect::Sqlite | Dialect::MySql => placeholder.to_owned(),
     }
 }
 

@@ -52,8 +52,12 @@ impl Wire {
     }
 
     fn url(&self, database: &Database) -> String {
-        let own = if database.server == Server::Postgres { ":5432" } else { ":3306" };
-        database.url.replace(own, &format!(":{}", self.port))
+        // What is encrypted cannot be met on the way.
+        let (own, plain) = match database.server {
+            Server::Postgres => (":5432", "sslmode=disable"),
+            Server::Sqlite | Server::MariaDb => (":3306", "ssl-mode=disabled"),
+        };
+        format!("{}?{plain}", database.url.replace(own, &format!(":{}", self.port)))
     }
 }
 
