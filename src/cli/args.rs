@@ -77,6 +77,10 @@ pub enum Command {
     Why(Why),
     /// Show each route's last run, open rows and lag
     Status,
+    /// Write a file's rows into a module
+    Import(Import),
+    /// Write a module's records to a file
+    Export(Export),
     /// Copy streams of a CRM into a database or a folder
     Replicate(Replicate),
     /// Sync two simulated CRMs on this machine: no account, no network
@@ -97,6 +101,76 @@ pub struct Init {
     /// Mapping sets to write, such as zoho-sql
     #[arg(long, value_name = "SET", value_delimiter = ',', default_value = "zoho-pipedrive")]
     pub mappings: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Import {
+    /// CSV or JSON Lines, or a zip of either; - reads stdin
+    pub file: PathBuf,
+    /// Where to: connection/Module
+    #[arg(long, value_name = "CONNECTION/MODULE")]
+    pub to: String,
+    /// What becomes of a row
+    #[arg(long, value_enum, default_value_t = ImportMode::Insert)]
+    pub mode: ImportMode,
+    /// Column that names a record: id, or a field with a value of its own in each record
+    #[arg(long, value_name = "COLUMN", default_value = "id")]
+    pub key: String,
+    /// Mapping file whose canonical names the columns have
+    #[arg(long, value_name = "FILE")]
+    pub mapping: Option<PathBuf>,
+    /// Write empty cells too: they clear
+    #[arg(long)]
+    pub clear_empty: bool,
+    /// Check every row and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Go on with this line
+    #[arg(long, value_name = "LINE", default_value_t = 0)]
+    pub from_line: u64,
+    /// File for the rows that were imported, with their records' IDs
+    #[arg(long, value_name = "FILE")]
+    pub success: Option<PathBuf>,
+    /// File for the rows that were refused, with the reason; NAME.errors.csv when absent
+    #[arg(long, value_name = "FILE")]
+    pub errors: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ImportMode {
+    /// Make a record of each row
+    Insert,
+    /// Change the record that the key names
+    Update,
+    /// Change the record that the key names, or make one
+    Upsert,
+    /// Delete the record that the key names
+    Delete,
+}
+
+#[derive(Args, Debug)]
+pub struct Export {
+    /// Where from: connection/Module
+    #[arg(value_name = "CONNECTION/MODULE")]
+    pub from: String,
+    /// File to write, by its ending CSV, JSON Lines or a zip of either; - writes to stdout
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+    /// Write this format whatever the file is called
+    #[arg(long, value_enum)]
+    pub format: Option<FileFormat>,
+    /// Only these fields, by name or label
+    #[arg(long, value_name = "FIELD", value_delimiter = ',')]
+    pub fields: Vec<String>,
+    /// Leave cells as they are that a spreadsheet would run as formulas
+    #[arg(long)]
+    pub keep_formulas: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FileFormat {
+    Csv,
+    Jsonl,
 }
 
 #[derive(Args, Debug)]

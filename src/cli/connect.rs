@@ -90,7 +90,8 @@ fn show(connected: &Connected, install: bool) -> String {
     let installed = connected.installed.iter();
     text += &joined(installed.map(|(module, field)| format!("external ID of {module}: {field}\n")));
     let noted = connected.noted.iter();
-    text += &joined(noted.map(|(module, table)| format!("changes of {module} are noted in {table}\n")));
+    text +=
+        &joined(noted.map(|(module, table)| format!("changes of {module} are noted in {table}\n")));
     if install && connected.installed.is_empty() {
         text += "no mapping names an external ID for this connection\n";
     }

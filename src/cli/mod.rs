@@ -32,6 +32,7 @@ mod runs;
 mod sandbox;
 mod sides;
 mod status;
+mod transfer;
 mod why;
 
 use std::io::IsTerminal as _;
@@ -129,6 +130,8 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Runs(args) => runs::run(context, args).await,
         Command::Why(args) => why::run(context, args).await,
         Command::Status => status::run(context).await,
+        Command::Import(args) => transfer::run_import(context, args).await,
+        Command::Export(args) => transfer::run_export(context, args).await,
         Command::Replicate(args) => replicate::run(context, args).await,
         Command::Demo(args) => demo::demo(context, args.once).await,
         Command::Sandbox(args) => sandbox::sandbox(context, args).await,

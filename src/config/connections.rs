@@ -347,9 +347,7 @@ fn read_sql(section: &mut Section<'_>) -> Option<Sql> {
 
 fn read_table((name, mut section): (String, Section<'_>)) -> (String, SqlTable) {
     let table = SqlTable {
-        key: section
-            .words("key")
-            .map(|words| words.into_iter().map(|word| word.text).collect()),
+        key: section.words("key").map(|words| words.into_iter().map(|word| word.text).collect()),
         modified: section.text("modified"),
         complete: section.flag("complete"),
     };

@@ -125,7 +125,8 @@ fn read(reading: &Reading<'_>, file: &Path, mut root: Section<'_>) -> Option<Con
         .sections("replications")
         .into_iter()
         .filter_map(|(name, section)| {
-            routes::read_replication(reading, section, &connections).map(|replication| (name, replication))
+            routes::read_replication(reading, section, &connections)
+                .map(|replication| (name, replication))
         })
         .collect();
     let settle = read_sync(&mut root);

@@ -105,23 +105,23 @@ pub(super) fn read_replication(
     let from = read_side(&mut section, "from", connections);
     let to = read_target(reading, &mut section, connections);
     let streams = section.words("streams").and_then(|words| {
-            let names: Vec<_> = words.into_iter().map(|word| word.text).collect();
-            (names != ["all"]).then_some(names)
-        });
+        let names: Vec<_> = words.into_iter().map(|word| word.text).collect();
+        (names != ["all"]).then_some(names)
+    });
     let start_date = section.parsed("start_date", parse_date);
     let new_fields = section
-            .choice("new_fields", &[("add", NewFields::Add), ("ignore", NewFields::Ignore)])
-            .unwrap_or_default();
+        .choice("new_fields", &[("add", NewFields::Add), ("ignore", NewFields::Ignore)])
+        .unwrap_or_default();
     let deletes = section
-            .choice(
-                "deletes",
-                &[
-                    ("soft", ReplicaDeletes::Soft),
-                    ("hard", ReplicaDeletes::Hard),
-                    ("keep", ReplicaDeletes::Keep),
-                ],
-            )
-            .unwrap_or_default();
+        .choice(
+            "deletes",
+            &[
+                ("soft", ReplicaDeletes::Soft),
+                ("hard", ReplicaDeletes::Hard),
+                ("keep", ReplicaDeletes::Keep),
+            ],
+        )
+        .unwrap_or_default();
     let schedule = read_schedule(&mut section);
     section.finish();
     Some(Replication { from: from?, to: to?, streams, start_date, new_fields, deletes, schedule })

@@ -85,7 +85,9 @@ impl Landing {
         // A module's name may hold what no file's may.
         let safe: String = stream
             .chars()
-            .map(|char| if char.is_alphanumeric() || matches!(char, '_' | '-') { char } else { '_' })
+            .map(
+                |char| if char.is_alphanumeric() || matches!(char, '_' | '-') { char } else { '_' },
+            )
             .collect();
         let name = format!("{safe}/{}.jsonl.gz", self.run);
         let part = self.folder.join(format!("{name}.part"));

@@ -19,6 +19,7 @@ pub mod review;
 pub mod run;
 pub mod session;
 mod tokens;
+pub mod transfer;
 
 pub use error::{Exit, ServiceError};
 pub use labels::{Labels, Words};

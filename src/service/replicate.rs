@@ -141,7 +141,8 @@ impl Replica {
         let all = match connector.streams() {
             Some(streams) => streams.streams().await?,
             None => {
-                let reason = format!("replications.{name}: `{}` has no streams to copy", settings.from);
+                let reason =
+                    format!("replications.{name}: `{}` has no streams to copy", settings.from);
                 return Err(ServiceError::Config(reason));
             }
         };
@@ -153,7 +154,13 @@ impl Replica {
             options.streams.clone()
         };
         let streams = chosen(&all, &wanted)?;
-        Ok(Self { name: name.to_owned(), settings, connector, streams, is_chosen: !wanted.is_empty() })
+        Ok(Self {
+            name: name.to_owned(),
+            settings,
+            connector,
+            streams,
+            is_chosen: !wanted.is_empty(),
+        })
     }
 
     /// The streams that a run copies, in its order.
@@ -193,7 +200,9 @@ impl Replica {
             match copied {
                 Ok(()) => {}
                 Err(ServiceError::Cancelled) => return Err(ServiceError::Cancelled),
-                Err(ServiceError::Connector(error)) if !self.is_chosen && is_absent(&error.kind) => {
+                Err(ServiceError::Connector(error))
+                    if !self.is_chosen && is_absent(&error.kind) =>
+                {
                     report.outcome = Outcome::Skipped;
                     report.note = Some(error.kind.to_string());
                 }
@@ -231,7 +240,9 @@ impl Replica {
                     other => other,
                 }
             }
-            Target::Folder(landing) => self.into_folder(stream, landing, options, progress, report).await,
+            Target::Folder(landing) => {
+                self.into_folder(stream, landing, options, progress, report).await
+            }
         }
     }
 
@@ -272,11 +283,12 @@ impl Replica {
         let mut sheet = self.sheet(stream, warehouse, &place).await?;
         let whole = place.watermark.is_none() || stream.method == Method::FullTable;
         // Nothing was ever stored whole: then nothing is there to be met.
-        let meeting = if place.watermark.is_none() && !options.full && stream.method == Method::Changes {
-            first_meeting
-        } else {
-            Meeting::Replace
-        };
+        let meeting =
+            if place.watermark.is_none() && !options.full && stream.method == Method::Changes {
+                first_meeting
+            } else {
+                Meeting::Replace
+            };
         if place.stored_from.is_none() {
             place.stored_from = Some(warehouse.now().await?);
         }
@@ -299,9 +311,8 @@ impl Replica {
             if ended || batch.size() >= limit {
                 let last = ended.then(|| self.last(&mut place, whole)).flatten();
                 let state = serde_json::to_string(&place).unwrap_or_default();
-                let stored = warehouse
-                    .store(&stream.name, &sheet, &batch, meeting, last, &state)
-                    .await?;
+                let stored =
+                    warehouse.store(&stream.name, &sheet, &batch, meeting, last, &state).await?;
                 report.stored += stored.rows;
                 report.deleted += stored.buried;
                 batch = Batch::default();
@@ -359,7 +370,8 @@ impl Replica {
         options: &ReplicaOptions,
     ) -> Result<Place, ServiceError> {
         let state = warehouse.state(&stream.name).await?;
-        let place: Place = state.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        let place: Place =
+            state.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         let walks = place.page.is_some();
         Ok(if options.full && !walks {
             Place { deletions_until: place.deletions_until, ..Place::default() }
@@ -572,7 +584,8 @@ fn chosen(all: &[Stream], wanted: &[String]) -> Result<Vec<Stream>, ServiceError
     for name in wanted {
         if !all.iter().any(|stream| stream.name == *name) {
             let names: Vec<_> = all.iter().map(|stream| stream.name.as_str()).collect();
-            let nearest = crmsync_core::mapping::diagnostic::did_you_mean(name, names.iter().copied());
+            let nearest =
+                crmsync_core::mapping::diagnostic::did_you_mean(name, names.iter().copied());
             let help = nearest.unwrap_or_else(|| format!("streams: {}", names.join(", ")));
             return Err(ServiceError::Config(format!("there is no stream `{name}`; {help}")));
         }

@@ -137,7 +137,8 @@ fn run(server: Server, url: &str, sql: &str) -> Result<(), String> {
     let (url, sql) = (url.to_owned(), sql.to_owned());
     apart(async move {
         let db = Connector::connect(&url).await.map_err(|error| error.to_string())?;
-        let done = db.execute_unprepared(&sql).await.map_err(|error| format!("{server:?}: {error}"));
+        let done =
+            db.execute_unprepared(&sql).await.map_err(|error| format!("{server:?}: {error}"));
         db.close().await.map_err(|error| error.to_string())?;
         done.map(|_| ())
     })

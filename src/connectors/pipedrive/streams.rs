@@ -6,7 +6,9 @@ use crmsync_core::model::ModuleName;
 use serde_json::Value as Json;
 
 use super::super::streams::{Method, RawPage, RawRequest, Stream, Streams};
-use super::super::{Connector as _, ConnectorError, DeletedPage, ErrorKind, ListRequest, Order, PageKey};
+use super::super::{
+    Connector as _, ConnectorError, DeletedPage, ErrorKind, ListRequest, Order, PageKey,
+};
 use super::Pipedrive;
 use super::module::{Dialect, MODULES, Module};
 use super::pages::{Place, expired, v1_next, v1_query, v2_query};
@@ -85,12 +87,10 @@ impl Streams for Pipedrive {
     async fn raw(&self, request: &RawRequest<'_>) -> Result<RawPage, ConnectorError> {
         let page = match Module::named(&request.stream.name) {
             Ok(module) => self.raw_module(module, request).await,
-            Err(unknown) => {
-                match SMALL.iter().find(|small| small.name == request.stream.name) {
-                    Some(small) => self.raw_small(small, request.page).await,
-                    None => Err(unknown),
-                }
-            }
+            Err(unknown) => match SMALL.iter().find(|small| small.name == request.stream.name) {
+                Some(small) => self.raw_small(small, request.page).await,
+                None => Err(unknown),
+            },
         };
         page.map_err(|kind| self.client.error(format!("copy {}", request.stream.name), kind))
     }
@@ -137,7 +137,9 @@ impl Pipedrive {
         let units = if place.archived { module.archived_units() } else { module.list_units() };
         let reply = match self.client.get_raw(path, &query, units).await {
             // Companies without archiving have no such list.
-            Err(ErrorKind::Gone) if place.archived => return Ok(RawPage { rows: "[]".into(), ..RawPage::default() }),
+            Err(ErrorKind::Gone) if place.archived => {
+                return Ok(RawPage { rows: "[]".into(), ..RawPage::default() });
+            }
             Err(kind) => return Err(expired(kind, &place)),
             Ok(reply) => reply,
         };

@@ -1,6 +1,7 @@
 //! Connections to the database, and statements sent over them.
 
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -167,20 +168,46 @@ impl Client {
         }
     }
 
-    /// Runs statements that define tables and triggers, one by one.
+    /// The same for a statement of many values, which are handed over rather than copied.
+    pub(super) async fn send_in(
+        &self,
+        transaction: &mut Transaction,
+        sql: &Arc<str>,
+        binds: Vec<Cell>,
+    ) -> Result<(), sqlx::Error> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        let sql = AssertSqlSafe(Arc::clone(sql));
+        match transaction {
+            Transaction::Sqlite(inner) => {
+                handed(binds, sqlx::query::<Sqlite>(sql)).execute(&mut **inner).await.map(|_| ())
+            }
+            Transaction::Postgres(inner) => {
+                let query = bound_texts(&binds, sqlx::query::<Postgres>(sql));
+                query.execute(&mut **inner).await.map(|_| ())
+            }
+            #[cfg(feature = "mysql")]
+            Transaction::MySql(inner) => {
+                handed(binds, sqlx::query::<MySql>(sql)).execute(&mut **inner).await.map(|_| ())
+            }
+        }
+    }
+
+    /// Runs statements that define tables and triggers, all or none of them. MySQL commits each by itself.
     pub(super) async fn define(&self, statements: &[String]) -> Result<(), ErrorKind> {
+        let mut transaction = self.begin().await?;
         for sql in statements {
             self.statements.fetch_add(1, Ordering::Relaxed);
+            // Not prepared: MySQL prepares no triggers.
             let sql = sqlx::raw_sql(AssertSqlSafe(sql.clone()));
-            let done = match &self.pool {
-                Pool::Sqlite(pool) => sql.execute(pool).await.map(|_| ()),
-                Pool::Postgres(pool) => sql.execute(pool).await.map(|_| ()),
+            let done = match &mut transaction {
+                Transaction::Sqlite(inner) => sql.execute(&mut **inner).await.map(|_| ()),
+                Transaction::Postgres(inner) => sql.execute(&mut **inner).await.map(|_| ()),
                 #[cfg(feature = "mysql")]
-                Pool::MySql(pool) => sql.execute(pool).await.map(|_| ()),
+                Transaction::MySql(inner) => sql.execute(&mut **inner).await.map(|_| ()),
             };
             done.map_err(|error| classify(&error))?;
         }
-        Ok(())
+        transaction.commit().await.map_err(|error| classify(&error))
     }
 }
 
@@ -233,8 +260,10 @@ fn misconfigured(error: &sqlx::Error) -> ErrorKind {
 
 fn sqlite(url: &str, opening: &Opening<'_>) -> Result<(Pool, Address), ErrorKind> {
     let options = SqliteConnectOptions::from_str(url).map_err(|error| misconfigured(&error))?;
-    let options =
-        options.busy_timeout(Duration::from_secs(10)).foreign_keys(true).disable_statement_logging();
+    let options = options
+        .busy_timeout(Duration::from_secs(10))
+        .foreign_keys(true)
+        .disable_statement_logging();
     let options = if opening.copies_into {
         let wal = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         wal.synchronous(SqliteSynchronous::Normal).statement_cache_capacity(32)
@@ -318,6 +347,26 @@ where
     query
 }
 
+/// Binds cells by their storage class, without a copy.
+fn handed<'q, DB>(cells: Vec<Cell>, mut query: Query<'q, DB>) -> Query<'q, DB>
+where
+    DB: sqlx::Database,
+    Option<String>: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
+    String: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
+    i64: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
+    f64: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
+{
+    for cell in cells {
+        query = match cell {
+            Cell::Null | Cell::Bytes => query.bind(None::<String>),
+            Cell::Integer(number) => query.bind(number),
+            Cell::Real(number) => query.bind(number),
+            Cell::Text(text) => query.bind(text),
+        };
+    }
+    query
+}
+
 /// PostgreSQL takes every value as text; the statement casts it.
 fn bound_texts<'q>(cells: &[Cell], mut query: Query<'q, Postgres>) -> Query<'q, Postgres> {
     for cell in cells {
@@ -326,7 +375,10 @@ fn bound_texts<'q>(cells: &[Cell], mut query: Query<'q, Postgres>) -> Query<'q, 
     query
 }
 
-async fn postgres_rows<'e, E>(executor: E, statement: &Statement) -> Result<Vec<Vec<Cell>>, sqlx::Error>
+async fn postgres_rows<'e, E>(
+    executor: E,
+    statement: &Statement,
+) -> Result<Vec<Vec<Cell>>, sqlx::Error>
 where
     E: sqlx::Executor<'e, Database = Postgres>,
 {
@@ -341,7 +393,10 @@ where
 }
 
 #[cfg(feature = "mysql")]
-async fn mysql_rows<'e, E>(executor: E, statement: &Statement) -> Result<Vec<Vec<Cell>>, sqlx::Error>
+async fn mysql_rows<'e, E>(
+    executor: E,
+    statement: &Statement,
+) -> Result<Vec<Vec<Cell>>, sqlx::Error>
 where
     E: sqlx::Executor<'e, Database = MySql>,
 {
@@ -357,7 +412,10 @@ where
     Ok(rows.iter().map(|row| (0..row.len()).map(|at| cell(row, at)).collect()).collect())
 }
 
-async fn sqlite_rows<'e, E>(executor: E, statement: &Statement) -> Result<Vec<Vec<Cell>>, sqlx::Error>
+async fn sqlite_rows<'e, E>(
+    executor: E,
+    statement: &Statement,
+) -> Result<Vec<Vec<Cell>>, sqlx::Error>
 where
     E: sqlx::Executor<'e, Database = Sqlite>,
 {

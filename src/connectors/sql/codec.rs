@@ -1,6 +1,7 @@
 //! Cells and values: pure, and without loss where the database itself loses nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::str::FromStr as _;
 
 use chrono::{DateTime, LocalResult, NaiveDate, NaiveDateTime, TimeDelta, TimeZone as _, Utc};
@@ -95,11 +96,13 @@ pub(super) fn decode(column: &Column, cell: &Cell, zone: Tz) -> Result<Value, St
             "false" | "f" | "0" => Value::Bool(false),
             other => number(other).map_or_else(odd, Value::number),
         },
-        Kind::Date => match text.get(..10).and_then(|day| NaiveDate::parse_from_str(day, DATE).ok()) {
-            Some(date) if text.len() == 10 || is_midnight(&text[10..]) => Value::Date(date),
-            Some(_) | None if text.starts_with("0000-00-00") => Value::Empty,
-            Some(_) | None => odd(),
-        },
+        Kind::Date => {
+            match text.get(..10).and_then(|day| NaiveDate::parse_from_str(day, DATE).ok()) {
+                Some(date) if text.len() == 10 || is_midnight(&text[10..]) => Value::Date(date),
+                Some(_) | None if text.starts_with("0000-00-00") => Value::Empty,
+                Some(_) | None => odd(),
+            }
+        }
         Kind::Instant | Kind::LocalTime => match moment(cell, zone) {
             Some(at) => Value::timestamp(at),
             None if text.starts_with("0000-00-00") => Value::Empty,
@@ -108,7 +111,9 @@ pub(super) fn decode(column: &Column, cell: &Cell, zone: Tz) -> Result<Value, St
         Kind::Json => compact_json(&text).map_or_else(odd, |text| Value::text(&text)),
         Kind::Array => Value::set(array_items(&text).ok_or("an array of arrays is not mapped")?),
         Kind::Set => Value::set(text.split(',').map(str::to_owned)),
-        Kind::Unsupported => return Err(format!("column `{}` is {}", column.name, column.type_name)),
+        Kind::Unsupported => {
+            return Err(format!("column `{}` is {}", column.name, column.type_name));
+        }
     })
 }
 
@@ -123,7 +128,8 @@ fn number(text: &str) -> Option<Decimal> {
     let text = text.trim();
     // Digits beyond 28 would be rounded: that is not the same number.
     Decimal::from_str_exact(text).ok().or_else(|| {
-        let scientific = text.contains(['e', 'E']).then(|| Decimal::from_scientific(text).ok())??;
+        let scientific =
+            text.contains(['e', 'E']).then(|| Decimal::from_scientific(text).ok())??;
         let float: f64 = text.parse().ok()?;
         (scientific.to_string().parse::<f64>().ok() == Some(float)).then_some(scientific)
     })
@@ -142,7 +148,8 @@ pub(super) fn moment(cell: &Cell, zone: Tz) -> Option<DateTime<Utc>> {
 
 fn parse_moment(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
     let spaced = text.trim().replacen('T', " ", 1);
-    let zoned = spaced.strip_suffix('Z').map_or_else(|| spaced.clone(), |rest| format!("{rest}+00"));
+    let zoned =
+        spaced.strip_suffix('Z').map_or_else(|| spaced.clone(), |rest| format!("{rest}+00"));
     for format in ["%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M%#z"] {
         if let Ok(at) = DateTime::parse_from_str(&zoned, format) {
             return Some(at.with_timezone(&Utc));
@@ -170,7 +177,9 @@ fn from_local(local: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
 pub(super) fn moment_cell(kind: Kind, dialect: Dialect, at: DateTime<Utc>, zone: Tz) -> Cell {
     const PLAIN: &str = "%Y-%m-%d %H:%M:%S";
     match (kind, dialect) {
-        (Kind::Instant, Dialect::Postgres) => Cell::text(at.format("%Y-%m-%d %H:%M:%S+00").to_string()),
+        (Kind::Instant, Dialect::Postgres) => {
+            Cell::text(at.format("%Y-%m-%d %H:%M:%S+00").to_string())
+        }
         // MySQL's `timestamp` speaks the session's zone, which is UTC.
         (Kind::Instant, _) => Cell::text(at.format(PLAIN).to_string()),
         _ => Cell::text(at.with_timezone(&zone).format(PLAIN).to_string()),
@@ -185,13 +194,16 @@ fn compact_json(text: &str) -> Option<String> {
             let members: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
             let members: Option<Vec<_>> = members
                 .into_iter()
-                .map(|(name, raw)| Some(format!("{}:{}", Json::from(name), compact_json(raw.get())?)))
+                .map(|(name, raw)| {
+                    Some(format!("{}:{}", Json::from(name), compact_json(raw.get())?))
+                })
                 .collect();
             Some(format!("{{{}}}", members?.join(",")))
         }
         '[' => {
             let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-            let items: Option<Vec<_>> = items.into_iter().map(|raw| compact_json(raw.get())).collect();
+            let items: Option<Vec<_>> =
+                items.into_iter().map(|raw| compact_json(raw.get())).collect();
             Some(format!("[{}]", items?.join(",")))
         }
         '"' => Some(Json::from(serde_json::from_str::<String>(text).ok()?).to_string()),
@@ -276,7 +288,12 @@ fn items(value: &Value) -> Vec<String> {
     }
 }
 
-fn encode_text(dialect: Dialect, column: &Column, value: &Value, text: String) -> Result<Cell, String> {
+fn encode_text(
+    dialect: Dialect,
+    column: &Column,
+    value: &Value,
+    text: String,
+) -> Result<Cell, String> {
     if text.contains('\0') && dialect == Dialect::Postgres {
         return Err("PostgreSQL stores no NUL character".into());
     }
@@ -304,7 +321,9 @@ fn encode_text(dialect: Dialect, column: &Column, value: &Value, text: String) -
         },
         Kind::Instant | Kind::LocalTime => Err("is no point in time".into()),
         Kind::Json => compact_json(&text).map(Cell::Text).ok_or_else(|| "is no JSON".into()),
-        Kind::Enum if column.options.is_empty() || column.options.contains(&text) => Ok(Cell::Text(text)),
+        Kind::Enum if column.options.is_empty() || column.options.contains(&text) => {
+            Ok(Cell::Text(text))
+        }
         Kind::Enum => Err(format!("is none of {}", column.options.join(", "))),
         Kind::Array | Kind::Set => Err("is no list".into()),
         Kind::Unsupported => Err(format!("{} is not written", column.type_name)),
@@ -334,7 +353,9 @@ fn encode_moment(
     zone: Tz,
 ) -> Result<Cell, String> {
     match (column.kind, current) {
-        (Kind::Instant | Kind::LocalTime, Some(Cell::Integer(_))) => Ok(Cell::Integer(at.timestamp())),
+        (Kind::Instant | Kind::LocalTime, Some(Cell::Integer(_))) => {
+            Ok(Cell::Integer(at.timestamp()))
+        }
         (Kind::Instant | Kind::LocalTime, Some(Cell::Text(old)))
             if dialect == Dialect::Sqlite && old.ends_with('Z') =>
         {
@@ -380,23 +401,30 @@ fn encode_items(column: &Column, new: &[String], current: Option<&Cell>) -> Resu
     let mut items: Vec<String> = kept.into_iter().filter(|item| wanted.contains(item)).collect();
     items.extend(new.iter().filter(|item| !items.contains(item)).cloned().collect::<Vec<_>>());
     if column.kind == Kind::Set {
-        let odd = items.iter().find(|item| !column.options.is_empty() && !column.options.contains(item));
+        let odd =
+            items.iter().find(|item| !column.options.is_empty() && !column.options.contains(item));
         return match odd {
             Some(_) => Err(format!("has an element that is none of {}", column.options.join(", "))),
             None => Ok(Cell::text(items.join(","))),
         };
     }
-    let quoted = items.iter().map(|item| {
-        format!("\"{}\"", item.replace('\\', "\\\\").replace('"', "\\\""))
-    });
+    let quoted =
+        items.iter().map(|item| format!("\"{}\"", item.replace('\\', "\\\\").replace('"', "\\\"")));
     Ok(Cell::text(format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))))
 }
 
 /// A record's ID: its key's texts, separated by commas. What would not survive as a plain text is escaped, so that
 /// an ID may travel through a CRM's text field. `None` when a part of the key is null.
 pub(super) fn encode_key(cells: &[Cell]) -> Option<RecordId> {
-    let parts: Option<Vec<String>> = cells.iter().map(|cell| cell.to_text().map(|text| escape(&text))).collect();
-    Some(RecordId::new(parts?.join(",")))
+    let parts: Option<Vec<String>> = cells.iter().map(Cell::to_text).collect();
+    let parts = parts?;
+    let join = |keeps: fn(char) -> bool| {
+        parts.iter().map(|part| escape(part, keeps)).collect::<Vec<_>>().join(",")
+    };
+    let id = join(|_| true);
+    // A mark that would join the letter before it, or letters that are joined already in another form.
+    let id = if is_nfc(&id) { id } else { join(|char| char.is_ascii()) };
+    Some(RecordId::new(id))
 }
 
 /// The texts of a key of `parts` columns; `None` if the ID is not one.
@@ -406,21 +434,20 @@ pub(super) fn decode_key(id: &str, parts: usize) -> Option<Vec<String>> {
 }
 
 /// An empty part is a `%` alone.
-fn escape(text: &str) -> String {
+fn escape(text: &str, keeps: fn(char) -> bool) -> String {
     if text.is_empty() {
         return "%".into();
     }
-    let (plain, last) = (is_nfc(text), text.chars().count() - 1);
+    let last = text.chars().count() - 1;
     let mut escaped = String::with_capacity(text.len());
     for (at, char) in text.chars().enumerate() {
-        let at_end = at == 0 || at == last;
-        if matches!(char, '%' | ',') || char.is_control() || (char.is_whitespace() && at_end) || (!plain && !char.is_ascii()) {
-            let mut bytes = [0; 4];
-            for byte in char.encode_utf8(&mut bytes).bytes() {
-                escaped.push_str(&format!("%{byte:02X}"));
-            }
-        } else {
+        let at_end = char.is_whitespace() && (at == 0 || at == last);
+        if keeps(char) && !matches!(char, '%' | ',') && !char.is_control() && !at_end {
             escaped.push(char);
+            continue;
+        }
+        for byte in char.encode_utf8(&mut [0; 4]).bytes() {
+            let _ = write!(escaped, "%{byte:02X}");
         }
     }
     escaped

@@ -147,24 +147,6 @@ impl Dialect {
             Self::MySql => "SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)",
         }
     }
-
-    /// `a > x or (a = x and b > y)`, as each database's planner likes it best.
-    pub(super) fn is_after(self, columns: &[String], bounds: &[String]) -> String {
-        if self != Self::MySql || columns.len() == 1 {
-            let (left, right) = (columns.join(", "), bounds.join(", "));
-            return if columns.len() == 1 {
-                format!("{left} > {right}")
-            } else {
-                format!("({left}) > ({right})")
-            };
-        }
-        let mut text = format!("{} > {}", columns[columns.len() - 1], bounds[columns.len() - 1]);
-        for at in (0..columns.len() - 1).rev() {
-            let (column, bound) = (&columns[at], &bounds[at]);
-            text = format!("({column} > {bound} OR ({column} = {bound} AND {text}))");
-        }
-        text
-    }
 }
 
 #[cfg(test)]

@@ -66,8 +66,7 @@ fn external_id(
     let mut statements = Vec::new();
     if known.is_none() {
         let kind = match dialect {
-            Dialect::Sqlite => "TEXT",
-            Dialect::Postgres => "varchar(255)",
+            Dialect::Sqlite | Dialect::Postgres => "varchar(255)",
             // IDs that differ in case are different.
             Dialect::MySql => "varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
         };
@@ -78,7 +77,10 @@ fn external_id(
         statements.push(match dialect {
             Dialect::Sqlite => {
                 let index = qualified(dialect, table.place.schema.as_deref(), &index);
-                format!("CREATE UNIQUE INDEX {index} ON {} ({name})", dialect.quote(&table.place.name))
+                format!(
+                    "CREATE UNIQUE INDEX {index} ON {} ({name})",
+                    dialect.quote(&table.place.name)
+                )
             }
             Dialect::Postgres | Dialect::MySql => {
                 format!("CREATE UNIQUE INDEX {} ON {of} ({name})", dialect.quote(&index))

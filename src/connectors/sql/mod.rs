@@ -148,13 +148,24 @@ impl Sql {
         move |kind| self.error(operation.clone(), kind)
     }
 
-    fn signed(&self, operation: &str, module: &ModuleName, outcomes: write::Outcomes) -> Vec<RowResult> {
+    fn signed(
+        &self,
+        operation: &str,
+        module: &ModuleName,
+        outcomes: write::Outcomes,
+    ) -> Vec<RowResult> {
         let fail = self.fail(operation, module);
         outcomes.into_iter().map(|outcome| outcome.map_err(&fail)).collect()
     }
 
     /// Answers as many errors as rows were to be written. A table that moved is described anew next time.
-    async fn none(&self, operation: &str, module: &ModuleName, rows: usize, kind: ErrorKind) -> Vec<RowResult> {
+    async fn none(
+        &self,
+        operation: &str,
+        module: &ModuleName,
+        rows: usize,
+        kind: ErrorKind,
+    ) -> Vec<RowResult> {
         self.drifted(&kind).await;
         let fail = self.fail(operation, module);
         (0..rows).map(|_| Err(fail(kind.clone()))).collect()

@@ -36,8 +36,7 @@ impl Sql {
             Order::Id => None,
         };
         let walks_changes = by_change.is_some();
-        let statement =
-            by_change.unwrap_or_else(|| records.page_by_key(after.as_deref(), limit));
+        let statement = by_change.unwrap_or_else(|| records.page_by_key(after.as_deref(), limit));
         let rows = self.client.rows(&statement).await?;
         let next = rows.last().filter(|_| rows.len() >= limit).map(|row| {
             let key = row[..table.key.len()].iter();

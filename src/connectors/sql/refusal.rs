@@ -98,35 +98,48 @@ fn refusal(code: &str, message: &str, column: Option<&str>) -> ErrorKind {
             ErrorKind::UnknownName("column".into())
         }
         // Rights.
-        "42501" | "1142" | "1143" | "1044" => ErrorKind::Forbidden("the database user may not do this".into()),
-        "8" | "1032" | "25006" | "1290" | "1792" => ErrorKind::Forbidden("the database is read-only".into()),
+        "42501" | "1142" | "1143" | "1044" => {
+            ErrorKind::Forbidden("the database user may not do this".into())
+        }
+        "8" | "1032" | "25006" | "1290" | "1792" => {
+            ErrorKind::Forbidden("the database is read-only".into())
+        }
         "28000" | "28P01" | "1045" | "1698" => {
             ErrorKind::Misconfigured("the database refuses user and password of `url`".into())
         }
         "3D000" | "1049" => ErrorKind::Misconfigured("there is no such database".into()),
-        "14" => ErrorKind::Misconfigured("cannot open the database file; is the path right?".into()),
+        "14" => {
+            ErrorKind::Misconfigured("cannot open the database file; is the path right?".into())
+        }
         "26" => ErrorKind::Misconfigured("the file is no SQLite database".into()),
         // Values.
         "23502" | "1048" | "1364" | "1299" => invalid("must not be empty"),
         "23503" | "1452" | "1216" | "787" => invalid("refers to a record that is not there"),
         "1451" | "1217" => ErrorKind::Refused("other records refer to it".into()),
         "23505" | "1062" | "2067" | "1555" => invalid("is taken by another record"),
-        "23514" | "4025" | "3819" | "275" => ErrorKind::Refused("a check of the table refuses the row".into()),
+        "23514" | "4025" | "3819" | "275" => {
+            ErrorKind::Refused("a check of the table refuses the row".into())
+        }
         "22001" | "1406" => invalid("the text is longer than the column takes"),
         "22003" | "1264" | "1690" => invalid("the number is outside of the column's range"),
-        "22P02" | "22007" | "22008" | "1366" | "1292" | "1265" => invalid("is no value of the column's type"),
+        "22P02" | "22007" | "22008" | "1366" | "1292" | "1265" => {
+            invalid("is no value of the column's type")
+        }
         "22021" | "22P05" => invalid("has a character that the database's encoding lacks"),
         "428C9" | "1906" | "3105" => invalid("is computed by the database"),
         "20" => invalid("is no value of the column's type"),
         // Contention that did not end within the tries.
         "40001" | "40P01" | "1213" => ErrorKind::Locked("a deadlock with another writer".into()),
         "55P03" | "1205" => ErrorKind::Locked("another writer holds the row".into()),
-        "5" | "6" | "261" | "517" => ErrorKind::Unavailable("the database file is locked by another program".into()),
-        // Reach: shutting down, starting, too many connections, killed, disk full.
-        "57P01" | "57P02" | "57P03" | "53300" | "53400" | "1040" | "1053" | "1203" | "1927" | "4031" => {
-            ErrorKind::Unavailable(message.to_owned())
+        "5" | "6" | "261" | "517" => {
+            ErrorKind::Unavailable("the database file is locked by another program".into())
         }
-        "53100" | "13" | "1114" | "1021" => ErrorKind::Unavailable("the database's disk is full".into()),
+        // Reach: shutting down, starting, too many connections, killed, disk full.
+        "57P01" | "57P02" | "57P03" | "53300" | "53400" | "1040" | "1053" | "1203" | "1927"
+        | "4031" => ErrorKind::Unavailable(message.to_owned()),
+        "53100" | "13" | "1114" | "1021" => {
+            ErrorKind::Unavailable("the database's disk is full".into())
+        }
         "57014" | "1317" | "9" => ErrorKind::Unavailable("the statement was cancelled".into()),
         _ => ErrorKind::Refused(format!("{} (code {code})", without_values(message))),
     }
@@ -143,7 +156,8 @@ mod tests {
 
     #[test]
     fn given_codes_of_three_databases_when_read_then_the_caller_knows_what_to_do() {
-        let invalid = |reason: &str| ErrorKind::Invalid { field: "name".into(), reason: reason.into() };
+        let invalid =
+            |reason: &str| ErrorKind::Invalid { field: "name".into(), reason: reason.into() };
         let cases = [
             ("22001", "value too long", invalid("the text is longer than the column takes")),
             ("1406", "Data too long", invalid("the text is longer than the column takes")),

@@ -129,9 +129,8 @@ impl Table {
 
     /// Places of everything that can be read and mapped.
     pub(super) fn readable(&self) -> Vec<usize> {
-        let readable = |(_, column): &(usize, &Column)| {
-            column.readable && column.kind != Kind::Unsupported
-        };
+        let readable =
+            |(_, column): &(usize, &Column)| column.readable && column.kind != Kind::Unsupported;
         self.columns.iter().enumerate().filter(readable).map(|(at, _)| at).collect()
     }
 
@@ -155,7 +154,11 @@ impl Table {
             options: column
                 .options
                 .iter()
-                .map(|option| OptionSchema { id: option.clone(), label: option.clone(), parent: None })
+                .map(|option| OptionSchema {
+                    id: option.clone(),
+                    label: option.clone(),
+                    parent: None,
+                })
                 .collect(),
             target: column.target.clone(),
             readable: column.readable && column.kind != Kind::Unsupported,

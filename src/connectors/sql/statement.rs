@@ -22,7 +22,11 @@ impl Statement {
     }
 
     pub(super) fn of(dialect: Dialect, sql: impl Into<String>, binds: &[&str]) -> Self {
-        Self { dialect, sql: sql.into(), binds: binds.iter().map(|text| Cell::text(*text)).collect() }
+        Self {
+            dialect,
+            sql: sql.into(),
+            binds: binds.iter().map(|text| Cell::text(*text)).collect(),
+        }
     }
 
     pub(super) fn push(&mut self, text: &str) -> &mut Self {
@@ -68,8 +72,9 @@ impl Records<'_> {
     pub(super) fn page_by_key(&self, after: Option<&[Cell]>, limit: usize) -> Statement {
         let mut statement = self.select();
         if let Some(after) = after {
-            let bound = self.bind_key(&mut statement, after);
-            let text = self.dialect.is_after(&self.key("t."), &bound);
+            let text = is_after(&mut statement, &self.key("t."), &|statement, at| {
+                self.bind_key(statement, at, after)
+            });
             statement.push(" WHERE ").push(&text);
         }
         let order = self.key("t.").join(", ");
@@ -98,10 +103,12 @@ impl Records<'_> {
         }
         let mut walk = vec![moment.clone()];
         walk.extend(self.key("t."));
-        if let Some((at, key)) = after.and_then(<[Cell]>::split_first) {
-            let mut bounds = vec![self.bind_moment(&mut statement, &stamp, at.clone())];
-            bounds.extend(self.bind_key(&mut statement, key));
-            conditions.push(self.dialect.is_after(&walk, &bounds));
+        if let Some((moment, key)) = after.and_then(<[Cell]>::split_first) {
+            let bound = is_after(&mut statement, &walk, &|statement, at| match at.checked_sub(1) {
+                None => self.bind_moment(statement, &stamp, moment.clone()),
+                Some(at) => self.bind_key(statement, at, key),
+            });
+            conditions.push(bound);
         }
         let (conditions, order) = (conditions.join(" AND "), walk.join(", "));
         statement.push(&format!(" WHERE {conditions} ORDER BY {order} LIMIT {limit}"));
@@ -118,7 +125,8 @@ impl Records<'_> {
 
     fn select(&self) -> Statement {
         let (dialect, table) = (self.dialect, self.table);
-        let mut list: Vec<_> = table.key_columns().map(|column| dialect.read("t.", column)).collect();
+        let mut list: Vec<_> =
+            table.key_columns().map(|column| dialect.read("t.", column)).collect();
         list.push(match &table.changes {
             Some(_) => dialect.moment_text("c.changed_at"),
             None => "NULL".to_owned(),
@@ -175,7 +183,9 @@ impl Records<'_> {
     fn bind_moment(&self, statement: &mut Statement, stamp: &Stamp, cell: Cell) -> String {
         let placeholder = statement.bind(cell);
         match (stamp, self.dialect) {
-            (Stamp::Column(at), _) => self.dialect.bound_moment(&placeholder, &self.table.columns[*at]),
+            (Stamp::Column(at), _) => {
+                self.dialect.bound_moment(&placeholder, &self.table.columns[*at])
+            }
             (Stamp::Changes, Dialect::Postgres) => {
                 format!("CAST(CAST({placeholder} AS text) AS timestamptz)")
             }
@@ -188,13 +198,46 @@ impl Records<'_> {
         self.table.key_columns().map(|column| quoted(&column.name)).collect()
     }
 
-    fn bind_key(&self, statement: &mut Statement, key: &[Cell]) -> Vec<String> {
-        let bind = |(column, cell): (&super::schema::Column, &Cell)| {
-            let placeholder = statement.bind(cell.clone());
-            self.dialect.write(&placeholder, column)
-        };
-        self.table.key_columns().zip(key).map(bind).collect()
+    fn bind_key(&self, statement: &mut Statement, at: usize, key: &[Cell]) -> String {
+        bind_part(statement, self.table, at, key)
     }
+}
+
+fn bind_part(statement: &mut Statement, table: &Table, at: usize, key: &[Cell]) -> String {
+    let placeholder = statement.bind(key.get(at).cloned().unwrap_or_default());
+    statement.dialect.write(&placeholder, &table.columns[table.key[at]])
+}
+
+/// `a > x or (a = x and b > y)`, as each database's planner likes it best. `bind` binds the bound of a column, in
+/// the order of the text.
+fn is_after(
+    statement: &mut Statement,
+    columns: &[String],
+    bind: &dyn Fn(&mut Statement, usize) -> String,
+) -> String {
+    if statement.dialect == Dialect::MySql {
+        return expanded(statement, columns, 0, bind);
+    }
+    let bounds: Vec<_> = (0..columns.len()).map(|at| bind(statement, at)).collect();
+    match columns {
+        [column] => format!("{column} > {}", bounds[0]),
+        columns => format!("({}) > ({})", columns.join(", "), bounds.join(", ")),
+    }
+}
+
+fn expanded(
+    statement: &mut Statement,
+    columns: &[String],
+    at: usize,
+    bind: &dyn Fn(&mut Statement, usize) -> String,
+) -> String {
+    let (column, above) = (&columns[at], bind(statement, at));
+    if at + 1 == columns.len() {
+        return format!("{column} > {above}");
+    }
+    let same = bind(statement, at);
+    let rest = expanded(statement, columns, at + 1, bind);
+    format!("({column} > {above} OR ({column} = {same} AND {rest}))")
 }
 
 /// Keys that the change table marks as deleted, by time and key.
@@ -212,7 +255,8 @@ pub(super) fn deletions(
         table.key_columns().map(|column| format!("c.{}", dialect.quote(&column.name))).collect();
     let from = qualified(dialect, table.place.schema.as_deref(), changes);
     let moment = dialect.moment_text("c.changed_at");
-    statement.push(&format!("SELECT {}, {moment} FROM {from} c WHERE c.deleted = 1", keys.join(", ")));
+    statement
+        .push(&format!("SELECT {}, {moment} FROM {from} c WHERE c.deleted = 1", keys.join(", ")));
     let bound = |statement: &mut Statement, cell: Cell| {
         let placeholder = statement.bind(cell);
         match dialect {
@@ -224,13 +268,11 @@ pub(super) fn deletions(
     statement.push(&format!(" AND c.changed_at >= {at}"));
     let mut walk = vec!["c.changed_at".to_owned()];
     walk.extend(columns);
-    if let Some((at, key)) = after.and_then(<[Cell]>::split_first) {
-        let mut bounds = vec![bound(&mut statement, at.clone())];
-        for (column, cell) in table.key_columns().zip(key) {
-            let placeholder = statement.bind(cell.clone());
-            bounds.push(dialect.write(&placeholder, column));
-        }
-        let text = dialect.is_after(&walk, &bounds);
+    if let Some((moment, key)) = after.and_then(<[Cell]>::split_first) {
+        let text = is_after(&mut statement, &walk, &|statement, at| match at.checked_sub(1) {
+            None => bound(statement, moment.clone()),
+            Some(at) => bind_part(statement, table, at, key),
+        });
         statement.push(" AND ").push(&text);
     }
     statement.push(&format!(" ORDER BY {} LIMIT {limit}", walk.join(", ")));
@@ -238,7 +280,12 @@ pub(super) fn deletions(
 }
 
 /// `key IN (…)`. An ID that is no key of this table matches nothing.
-pub(super) fn key_in(statement: &mut Statement, table: &Table, from: &str, ids: &[RecordId]) -> String {
+pub(super) fn key_in(
+    statement: &mut Statement,
+    table: &Table,
+    from: &str,
+    ids: &[RecordId],
+) -> String {
     let dialect = statement.dialect;
     let columns: Vec<_> = table.key_columns().collect();
     let mut rows = Vec::with_capacity(ids.len());
@@ -370,4 +417,26 @@ pub(super) fn holder(dialect: Dialect, table: &Table, at: usize, cell: &Cell) ->
         target(dialect, table)
     ));
     statement
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_a_place_in_a_walk_when_written_then_each_bound_is_bound_where_it_stands() {
+        let columns = ["a", "b", "c"].map(str::to_owned);
+        let write = |dialect| {
+            let mut statement = Statement::new(dialect);
+            let text = is_after(&mut statement, &columns, &|statement, at| {
+                statement.bind(Cell::text(["x", "y", "z"][at]))
+            });
+            let binds: Vec<_> = statement.binds.iter().filter_map(Cell::to_text).collect();
+            (text, binds.concat())
+        };
+
+        assert_eq!(write(Dialect::Postgres), ("(a, b, c) > ($1, $2, $3)".into(), "xyz".into()));
+        let expected = "(a > ? OR (a = ? AND (b > ? OR (b = ? AND c > ?))))";
+        assert_eq!(write(Dialect::MySql), (expected.into(), "xxyyz".into()));
+    }
 }

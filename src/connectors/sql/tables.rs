@@ -43,7 +43,8 @@ impl Sql {
             None => catalog::own_schema(&self.client).await?,
         };
         let places = catalog::places(&self.client, dialect).await?;
-        let places = places.into_iter().map(|place| (place.module(own.as_deref()), place)).collect();
+        let places =
+            places.into_iter().map(|place| (place.module(own.as_deref()), place)).collect();
         let known = Arc::new(Known { own, places });
         *slot = Some(Arc::clone(&known));
         Ok(known)
@@ -68,9 +69,10 @@ impl Sql {
         let columns = catalog::columns(&self.client, place, known.own.as_deref()).await?;
         let given = self.settings.tables.get(module.as_str()).cloned().unwrap_or_default();
         let changes = change_table(&place.name);
-        let is_there = known.places.values().any(|other| {
-            other.schema == place.schema && other.name == changes
-        });
+        let is_there = known
+            .places
+            .values()
+            .any(|other| other.schema == place.schema && other.name == changes);
         let has_changes = is_there && catalog::has_triggers(&self.client, place, &changes).await?;
         let mut table = Table {
             module: module.clone(),
@@ -82,7 +84,8 @@ impl Sql {
             complete: given.complete.unwrap_or(self.settings.complete),
         };
         if let Some(names) = &given.key {
-            table.key = names.iter().map(|name| place_of(&table, name)).collect::<Result<_, _>>()?;
+            table.key =
+                names.iter().map(|name| place_of(&table, name)).collect::<Result<_, _>>()?;
         }
         if table.key.is_empty() {
             return Err(ErrorKind::Misconfigured(format!(
@@ -124,9 +127,10 @@ pub(super) fn change_table(table: &str) -> String {
 }
 
 fn place_of(table: &Table, name: &str) -> Result<usize, ErrorKind> {
-    table.column(name).map(|(at, _)| at).ok_or_else(|| {
-        ErrorKind::Misconfigured(format!("{} has no column `{name}`", table.module))
-    })
+    table
+        .column(name)
+        .map(|(at, _)| at)
+        .ok_or_else(|| ErrorKind::Misconfigured(format!("{} has no column `{name}`", table.module)))
 }
 
 fn stamp(table: &Table, names: &[impl AsRef<str>]) -> Option<usize> {

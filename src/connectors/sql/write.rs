@@ -274,8 +274,7 @@ impl Sql {
         let mut missed = BTreeSet::new();
         for row in rows {
             let (changes, expected) = (&row.changes, &row.expected);
-            let update =
-                statement::update(self.client.dialect, table, &row.id, changes, expected);
+            let update = statement::update(self.client.dialect, table, &row.id, changes, expected);
             if self.client.execute_in(transaction, &update).await?.rows == 0 {
                 missed.insert(&row.id);
             }
@@ -364,7 +363,9 @@ impl Sql {
             let invalid =
                 |reason: String| ErrorKind::Invalid { field: column.name.clone(), reason };
             if purpose == Purpose::Update && table.key.contains(&at) {
-                return Err(invalid("is part of the key; a row with another key is another record".into()));
+                return Err(invalid(
+                    "is part of the key; a row with another key is another record".into(),
+                ));
             }
             // A default is better than nothing where nothing is not allowed.
             if purpose == Purpose::Create && value.is_empty() && column.filled && !column.nullable {
@@ -372,7 +373,8 @@ impl Sql {
             }
             let old = raw.and_then(|raw| raw.get(&column.name)).map(Cell::from_json);
             let (dialect, zone) = (self.client.dialect, self.settings.time_zone);
-            let cell = codec::encode(dialect, column, value, old.as_ref(), zone).map_err(invalid)?;
+            let cell =
+                codec::encode(dialect, column, value, old.as_ref(), zone).map_err(invalid)?;
             cells.insert(at, cell);
         }
         Ok(cells)

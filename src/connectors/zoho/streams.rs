@@ -26,7 +26,13 @@ const SMALL: &[(&str, &[&str], &str, &str, bool)] = &[
     ("roles", &["settings", "roles"], "ZohoCRM.settings.roles.READ", "roles", false),
     ("profiles", &["settings", "profiles"], "ZohoCRM.settings.profiles.READ", "profiles", false),
     ("currencies", &["org", "currencies"], "ZohoCRM.settings.currencies.READ", "currencies", false),
-    ("territories", &["settings", "territories"], "ZohoCRM.settings.territories.READ", "territories", true),
+    (
+        "territories",
+        &["settings", "territories"],
+        "ZohoCRM.settings.territories.READ",
+        "territories",
+        true,
+    ),
 ];
 const PAGE: u32 = 200;
 
@@ -118,14 +124,16 @@ impl Zoho {
         let known = SMALL.iter().find(|small| small.0 == name);
         let (_, path, scope, key, pages) =
             known.ok_or_else(|| ErrorKind::UnknownName(format!("stream `{name}`")))?;
-        let number: u32 = page.map_or(Ok(1), |key| key.0.parse()).map_err(|_| ErrorKind::PageExpired)?;
+        let number: u32 =
+            page.map_or(Ok(1), |key| key.0.parse()).map_err(|_| ErrorKind::PageExpired)?;
         let mut call = Call::get(path, *scope);
         if *pages {
             call = call.query("page", number.to_string()).query("per_page", PAGE.to_string());
         }
         let reply = self.client.call(&call).await?;
         let rows = reply.body.get(*key).and_then(Json::as_array).cloned().unwrap_or_default();
-        let more = reply.body.pointer("/info/more_records").and_then(Json::as_bool).unwrap_or(false);
+        let more =
+            reply.body.pointer("/info/more_records").and_then(Json::as_bool).unwrap_or(false);
         Ok(RawPage {
             rows: array(&rows),
             next: (*pages && more).then(|| PageKey((number + 1).to_string())),

@@ -11,6 +11,7 @@ use crmsync::service::replicate::{Outcome, Replica, ReplicaOptions, ReplicaRepor
 use crmsync::service::{Exit, Silent};
 use crmsync_simulator::clock::Clock as ServerClock;
 use crmsync_simulator::fault::Fault;
+use crmsync_simulator::host::Service as _;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -35,7 +36,13 @@ impl Desk {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clock = ServerClock::standing("2026-03-02T09:00:00Z".parse().unwrap());
         let sandbox = Sandbox::start(&clock, 7, Ports::default()).await.unwrap();
-        Self { sandbox, clock, folder: TempDir::new().unwrap(), database: None, ids: Arc::default() }
+        Self {
+            sandbox,
+            clock,
+            folder: TempDir::new().unwrap(),
+            database: None,
+            ids: Arc::default(),
+        }
     }
 
     fn database(&self) -> &Database {
@@ -51,7 +58,8 @@ impl Desk {
                 "[connections.warehouse]\ntype = \"sql\"\nurl = \"{url}\"\n\
                  [replications.copy]\nfrom = \"{from}\"\nto = \"{to}\"\n{lines}\n"
             );
-        Config::parse(&self.folder.path().join("crmsync.toml"), &text, &Environment::default()).unwrap()
+        Config::parse(&self.folder.path().join("crmsync.toml"), &text, &Environment::default())
+            .unwrap()
     }
 
     fn ambient(&self) -> Ambient {
@@ -98,17 +106,29 @@ async fn given_a_pipedrive_company_when_copied_again_and_again_then_the_tables_f
         assert_eq!(first.exit, Exit::Clean, "{server:?} {:#?}", first.streams);
         assert_eq!(stream(&first, "deals").rows, Some(1), "{server:?}");
         let row = database.rows("SELECT title, currency, person_id FROM deals").remove(0);
-        assert_eq!(row, ["Engine \\ \"No. 1\"".to_owned(), "EUR".into(), ada.to_string()], "{server:?}");
+        assert_eq!(
+            row,
+            ["Engine \\ \"No. 1\"".to_owned(), "EUR".into(), ada.to_string()],
+            "{server:?}"
+        );
         assert_eq!(database.one("SELECT name FROM organizations"), "Acme\tGmbH", "{server:?}");
         let position = desk.quote("position");
         let value = desk.quote("value");
         let emails = format!("SELECT parent_id, {value} FROM persons_emails ORDER BY {position}");
         let emails: Vec<_> = database.rows(&emails).into_iter().map(|row| row.join(" ")).collect();
-        assert_eq!(emails, [format!("{ada} ada@example.com"), format!("{ada} a@home.example")], "{server:?}");
+        assert_eq!(
+            emails,
+            [format!("{ada} ada@example.com"), format!("{ada} a@home.example")],
+            "{server:?}"
+        );
         assert!(stream(&first, "stages").rows.unwrap() > 0, "{server:?}");
 
         // An edit, a shorter list, a new record, a deletion.
-        pipedrive.edit("persons", ada, json!({ "emails": [{ "value": "ada@new.example", "primary": true, "label": "work" }] }));
+        pipedrive.edit(
+            "persons",
+            ada,
+            json!({ "emails": [{ "value": "ada@new.example", "primary": true, "label": "work" }] }),
+        );
         pipedrive.edit("deals", deal, json!({ "title": "Difference engine" }));
         let next = pipedrive.add("organizations", json!({ "name": "Initech" }));
         let second = desk.copy("pipedrive", "").await;
@@ -121,8 +141,14 @@ async fn given_a_pipedrive_company_when_copied_again_and_again_then_the_tables_f
         pipedrive.delete("organizations", next);
         let third = desk.copy("pipedrive", "").await;
         assert_eq!(stream(&third, "organizations").rows, Some(1), "{server:?}");
-        assert_eq!(stream(&third, "deals").read, 0, "{server:?}: what did not change is not read again");
-        let marked = format!("SELECT COUNT(*) FROM organizations WHERE id = {next} AND _crmsync_deleted_at IS NOT NULL");
+        assert_eq!(
+            stream(&third, "deals").read,
+            0,
+            "{server:?}: what did not change is not read again"
+        );
+        let marked = format!(
+            "SELECT COUNT(*) FROM organizations WHERE id = {next} AND _crmsync_deleted_at IS NOT NULL"
+        );
         assert_eq!(database.one(&marked), "1", "{server:?}");
     }
 }
@@ -132,7 +158,10 @@ async fn given_hard_deletions_when_a_record_goes_then_its_row_and_its_lists_go_t
     for server in Server::ALL {
         let Some(desk) = Desk::with(server).await else { continue };
         let pipedrive = &desk.sandbox.pipedrive;
-        let ada = pipedrive.add("persons", json!({ "name": "Ada", "emails": [{ "value": "ada@example.com", "primary": true }] }));
+        let ada = pipedrive.add(
+            "persons",
+            json!({ "name": "Ada", "emails": [{ "value": "ada@example.com", "primary": true }] }),
+        );
         desk.copy("pipedrive", "deletes = \"hard\"").await;
         desk.clock.advance(TimeDelta::seconds(900));
 
@@ -145,7 +174,8 @@ async fn given_hard_deletions_when_a_record_goes_then_its_row_and_its_lists_go_t
 }
 
 #[tokio::test]
-async fn given_custom_fields_when_copied_then_columns_have_their_labels_and_new_ones_are_added_or_ignored() {
+async fn given_custom_fields_when_copied_then_columns_have_their_labels_and_new_ones_are_added_or_ignored()
+ {
     for (new_fields, expected) in [("add", true), ("ignore", false)] {
         let Some(desk) = Desk::with(Server::Postgres).await else { return };
         let pipedrive = &desk.sandbox.pipedrive;
@@ -167,7 +197,8 @@ async fn given_custom_fields_when_copied_then_columns_have_their_labels_and_new_
 }
 
 #[tokio::test]
-async fn given_a_zoho_organization_when_copied_then_modules_and_what_stands_around_them_are_there() {
+async fn given_a_zoho_organization_when_copied_then_modules_and_what_stands_around_them_are_there()
+{
     for server in Server::ALL {
         let Some(desk) = Desk::with(server).await else { continue };
         let zoho = &desk.sandbox.zoho;
@@ -186,7 +217,8 @@ async fn given_a_zoho_organization_when_copied_then_modules_and_what_stands_arou
 }
 
 #[tokio::test]
-async fn given_a_side_that_fails_in_the_middle_when_copied_then_what_was_there_stays_and_the_next_run_goes_on() {
+async fn given_a_side_that_fails_in_the_middle_when_copied_then_what_was_there_stays_and_the_next_run_goes_on()
+ {
     for server in Server::ALL {
         let Some(desk) = Desk::with(server).await else { continue };
         let pipedrive = &desk.sandbox.pipedrive;
@@ -196,10 +228,13 @@ async fn given_a_side_that_fails_in_the_middle_when_copied_then_what_was_there_s
         pipedrive.faults().on("GET /api/v2/organizations", 0, 9, Fault::html(503));
         pipedrive.faults().on("GET /api/v2/pipelines", 0, 9, Fault::html(503));
 
-        let failed = desk.copy("pipedrive", "streams = [\"organizations\", \"pipelines\", \"persons\"]").await;
+        let failed = desk
+            .copy("pipedrive", "streams = [\"organizations\", \"pipelines\", \"persons\"]")
+            .await;
         pipedrive.faults().clear();
         let rows = desk.database().one("SELECT COUNT(*) FROM organizations");
-        let pipelines = desk.database().one("SELECT COUNT(*) FROM pipelines WHERE _crmsync_deleted_at IS NULL");
+        let pipelines =
+            desk.database().one("SELECT COUNT(*) FROM pipelines WHERE _crmsync_deleted_at IS NULL");
         let again = desk.copy("pipedrive", "").await;
 
         assert_eq!(failed.exit, Exit::SideUnavailable, "{server:?}");
@@ -222,7 +257,8 @@ async fn given_a_folder_when_copied_to_then_raw_records_are_landed_a_file_a_run(
     desk.clock.advance(TimeDelta::seconds(900));
     desk.sandbox.pipedrive.add("deals", json!({ "title": "B" }));
     let second = desk.copy("pipedrive", "streams = [\"deals\"]").await;
-    let manifest = std::fs::read_to_string(desk.folder.path().join("landing/copy/manifest.json")).unwrap();
+    let manifest =
+        std::fs::read_to_string(desk.folder.path().join("landing/copy/manifest.json")).unwrap();
     let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
 
     assert_eq!((first.exit, second.exit), (Exit::Clean, Exit::Clean));
@@ -230,7 +266,9 @@ async fn given_a_folder_when_copied_to_then_raw_records_are_landed_a_file_a_run(
     let files = manifest["streams"]["deals"]["files"].as_array().unwrap();
     let whole: Vec<_> = files.iter().map(|file| file["whole"].as_bool().unwrap()).collect();
     assert_eq!(whole, [true, false]);
-    assert!(files.iter().all(|file| desk.folder.path().join("landing/copy").join(file["path"].as_str().unwrap()).exists()));
+    assert!(files.iter().all(|file| {
+        desk.folder.path().join("landing/copy").join(file["path"].as_str().unwrap()).exists()
+    }));
 }
 
 #[tokio::test]
@@ -256,8 +294,10 @@ async fn given_a_stream_that_is_none_when_asked_for_then_the_nearest_one_is_name
     let desk = Desk::start().await;
     let config = desk.config("pipedrive", "streams = [\"deal\"]");
 
-    let error =
-        Replica::open(&config, "copy", &ReplicaOptions::default(), &desk.ambient()).await.err().unwrap();
+    let error = Replica::open(&config, "copy", &ReplicaOptions::default(), &desk.ambient())
+        .await
+        .err()
+        .unwrap();
 
     assert!(error.to_string().contains("did you mean `deals`"), "{error}");
 }

@@ -149,7 +149,8 @@ impl Desk {
     /// As `connect --install` does.
     async fn install(&self, connection: &str, modules: [&str; 4], label: &str) {
         let store = connect::open_store(&self.config).await.unwrap();
-        let side = connect::connector(&self.config, connection, &store, &self.ambient()).await.unwrap();
+        let side =
+            connect::connector(&self.config, connection, &store, &self.ambient()).await.unwrap();
         for module in modules.map(ModuleName::from) {
             side.install_external_id(&module, label).await.unwrap();
             side.install_change_capture(&module).await.unwrap();
@@ -181,7 +182,10 @@ impl Desk {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a database's clock cannot be moved, so these tests run in real time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a database's clock cannot be moved, so these tests run in real time"
+)]
 fn now() -> chrono::DateTime<Utc> {
     Utc::now()
 }
@@ -192,8 +196,9 @@ async fn given_the_shipped_mappings_when_checked_against_their_tables_then_nothi
         for server in Server::ALL {
             let Some(desk) = Desk::crm(pairing, server).await else { continue };
 
-            let session =
-                Session::open(&desk.config, &RouteName::new("side"), &desk.ambient()).await.unwrap();
+            let session = Session::open(&desk.config, &RouteName::new("side"), &desk.ambient())
+                .await
+                .unwrap();
 
             let told: Vec<_> = session.warnings.iter().map(|it| it.message.clone()).collect();
             // A database's texts may be longer than a CRM's: that is said, and holds where it happens.
@@ -212,7 +217,10 @@ async fn given_zoho_and_a_database_when_lived_with_then_edits_flow_both_ways_and
     for server in Server::ALL {
         let Some(desk) = Desk::crm(Pairing::Zoho, server).await else { continue };
         let (zoho, database) = (&desk.sandbox.zoho, desk.database());
-        let account = zoho.add("Accounts", json!({ "Account_Name": "Acme", "Billing_City": "Berlin", "Annual_Revenue": 1234.5 }));
+        let account = zoho.add(
+            "Accounts",
+            json!({ "Account_Name": "Acme", "Billing_City": "Berlin", "Annual_Revenue": 1234.5 }),
+        );
         let ada = zoho.add("Contacts", json!({
             "First_Name": "Ada", "Last_Name": "Byron", "Email": "ada@example.com", "Account_Name": { "id": account.to_string() },
         }));
@@ -240,7 +248,11 @@ async fn given_zoho_and_a_database_when_lived_with_then_edits_flow_both_ways_and
         let edited = desk.sync().await;
         assert_eq!(edited.exit, Exit::Clean, "{server:?} {:#?}", edited.rows);
         assert_eq!(zoho.get("Contacts", ada).unwrap()["Last_Name"], "Lovelace", "{server:?}");
-        assert_eq!(database.one("SELECT title FROM contacts WHERE id = 1"), "Countess", "{server:?}");
+        assert_eq!(
+            database.one("SELECT title FROM contacts WHERE id = 1"),
+            "Countess",
+            "{server:?}"
+        );
 
         // One field on both sides, at the same moment: a person is asked.
         zoho.edit("Contacts", ada, json!({ "Title": "Analyst" }));
@@ -264,15 +276,19 @@ async fn given_zoho_and_a_database_when_lived_with_then_edits_flow_both_ways_and
 }
 
 #[tokio::test]
-async fn given_pipedrive_and_a_database_when_lived_with_then_edits_flow_both_ways_and_deletions_too() {
+async fn given_pipedrive_and_a_database_when_lived_with_then_edits_flow_both_ways_and_deletions_too()
+ {
     for server in Server::ALL {
         let Some(desk) = Desk::crm(Pairing::Pipedrive, server).await else { continue };
         let (pipedrive, database) = (&desk.sandbox.pipedrive, desk.database());
         let acme = pipedrive.add("organizations", json!({ "name": "Acme" }));
-        let ada = pipedrive.add("persons", json!({
-            "first_name": "Ada", "last_name": "Byron", "name": "Ada Byron", "org_id": acme,
-            "emails": [{ "value": "ada@example.com", "primary": true, "label": "work" }],
-        }));
+        let ada = pipedrive.add(
+            "persons",
+            json!({
+                "first_name": "Ada", "last_name": "Byron", "name": "Ada Byron", "org_id": acme,
+                "emails": [{ "value": "ada@example.com", "primary": true, "label": "work" }],
+            }),
+        );
         database.run("INSERT INTO contacts (first_name, last_name, email) VALUES ('Bea', 'Bell', 'bea@example.com')");
 
         desk.sync().await;
@@ -342,7 +358,9 @@ async fn given_two_databases_when_lived_with_then_rows_are_the_same_whatever_the
     for (left, right) in pairs {
         let Some(desk) = twins(left, right).await else { continue };
         let (one, other) = (&desk.databases[0], &desk.databases[1]);
-        one.run("INSERT INTO people (code, name, price) VALUES ('a', 'Ada', 1.5), ('b', 'Bea', NULL)");
+        one.run(
+            "INSERT INTO people (code, name, price) VALUES ('a', 'Ada', 1.5), ('b', 'Bea', NULL)",
+        );
         other.run("INSERT INTO people (code, name) VALUES ('b', 'Bea'), ('c', 'Cid')");
         let all = |database: &Database| {
             let rows = database.rows("SELECT code, name FROM people ORDER BY code");
@@ -414,7 +432,8 @@ fn everything(database: &Database) -> Vec<Vec<Vec<String>>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn given_a_sync_into_a_database_killed_at_any_moment_when_run_again_then_it_ends_as_if_undisturbed() {
+async fn given_a_sync_into_a_database_killed_at_any_moment_when_run_again_then_it_ends_as_if_undisturbed()
+ {
     for server in Server::ALL {
         let Some(undisturbed) = rehearsal(server).await else { continue };
         let started = std::time::Instant::now();

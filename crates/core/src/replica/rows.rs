@@ -478,8 +478,20 @@ mod tests {
         assert_eq!(
             rows(&sheet, &batch),
             [
-                row(&[("id", "1"), ("title", "A\tb"), ("value", "1.50"), ("address_locality", "Bonn"), ("budget_value", "7"), ("budget_currency", "EUR")]),
-                row(&[("id", "2"), ("won", "2024-01-31T10:00:00Z"), ("title", ""), ("deep_a", "{\"b\":1}")]),
+                row(&[
+                    ("id", "1"),
+                    ("title", "A\tb"),
+                    ("value", "1.50"),
+                    ("address_locality", "Bonn"),
+                    ("budget_value", "7"),
+                    ("budget_currency", "EUR")
+                ]),
+                row(&[
+                    ("id", "2"),
+                    ("won", "2024-01-31T10:00:00Z"),
+                    ("title", ""),
+                    ("deep_a", "{\"b\":1}")
+                ]),
             ]
         );
         let shape = |name: &str| sheet.columns.iter().find(|it| it.name == name).unwrap().shape;
@@ -502,7 +514,12 @@ mod tests {
         assert_eq!(
             emails,
             [
-                row(&[("parent_id", "7"), ("position", "0"), ("value", "a@x"), ("primary", "true")]),
+                row(&[
+                    ("parent_id", "7"),
+                    ("position", "0"),
+                    ("value", "a@x"),
+                    ("primary", "true")
+                ]),
                 row(&[("parent_id", "7"), ("position", "1"), ("value", "b@x"), ("label", "work")]),
             ]
         );
@@ -515,7 +532,10 @@ mod tests {
     fn given_values_of_other_types_when_read_then_the_column_widens_and_no_value_is_lost() {
         let mut sheet = Sheet::new("t", "id");
 
-        let batch = read(&mut sheet, r#"[{"id":1,"x":1,"d":"2024-01-31"},{"id":2,"x":1.5,"d":""},{"id":3,"x":"so","d":null}]"#);
+        let batch = read(
+            &mut sheet,
+            r#"[{"id":1,"x":1,"d":"2024-01-31"},{"id":2,"x":1.5,"d":""},{"id":3,"x":"so","d":null}]"#,
+        );
 
         let texts: Vec<_> = (0..3).map(|at| batch.cell(at, 1)).collect();
         assert_eq!(texts, [Some("1"), Some("1.5"), Some("so")]);
@@ -539,7 +559,10 @@ mod tests {
     fn given_a_record_twice_when_read_then_its_last_version_and_its_last_lists_live() {
         let mut sheet = Sheet::new("t", "id");
 
-        let batch = read(&mut sheet, r#"[{"id":1,"l":[1,2]},{"id":2,"l":[3]},{"id":1,"l":[4]},{"name":"no id"}]"#);
+        let batch = read(
+            &mut sheet,
+            r#"[{"id":1,"l":[1,2]},{"id":2,"l":[3]},{"id":1,"l":[4]},{"name":"no id"}]"#,
+        );
 
         assert_eq!(batch.living().collect::<Vec<_>>(), [1, 2]);
         let lists = &batch.children["l"];

@@ -81,7 +81,9 @@ impl Shape {
             Self::Integer => is_integer(raw.as_bytes()),
             Self::Number => matches!(raw.as_bytes(), [b'-' | b'0'..=b'9', ..]),
             Self::Bool => matches!(raw, "true" | "false"),
-            Self::Timestamp => matches!(raw.as_bytes(), [b'"', text @ .., b'"'] if is_timestamp(text)),
+            Self::Timestamp => {
+                matches!(raw.as_bytes(), [b'"', text @ .., b'"'] if is_timestamp(text))
+            }
             Self::Date => matches!(raw.as_bytes(), [b'"', text @ .., b'"'] if is_date(text)),
             Self::Json => matches!(raw.as_bytes(), [b'{' | b'[', ..]),
         }
@@ -140,7 +142,8 @@ fn is_zone(zone: &[u8]) -> bool {
     match zone {
         [] | [b'Z'] => true,
         [b'+' | b'-', rest @ ..] => {
-            rest.iter().all(|byte| byte.is_ascii_digit() || *byte == b':') && matches!(rest.len(), 2 | 4 | 5)
+            rest.iter().all(|byte| byte.is_ascii_digit() || *byte == b':')
+                && matches!(rest.len(), 2 | 4 | 5)
         }
         _ => false,
     }

@@ -83,20 +83,21 @@ pub(super) async fn columns(
     own: Option<&str>,
 ) -> Result<Columns, ErrorKind> {
     let schema = place.schema.as_deref().unwrap_or_default();
-    let (sql, read): (&str, fn(&Texts<'_>, Option<&str>) -> Option<Described>) = match client.dialect
-    {
-        Dialect::Sqlite => (sqlite::COLUMNS, sqlite::column),
-        Dialect::Postgres => (postgres::COLUMNS, postgres::column),
-        Dialect::MySql => (mysql::COLUMNS, mysql::column),
-    };
+    let (sql, read): (&str, fn(&Texts<'_>, Option<&str>) -> Option<Described>) =
+        match client.dialect {
+            Dialect::Sqlite => (sqlite::COLUMNS, sqlite::column),
+            Dialect::Postgres => (postgres::COLUMNS, postgres::column),
+            Dialect::MySql => (mysql::COLUMNS, mysql::column),
+        };
     let binds: &[&str] = match client.dialect {
         Dialect::Sqlite => &[&place.name, schema],
         Dialect::Postgres | Dialect::MySql => &[schema, &place.name],
     };
     let rows = client.rows(&Statement::of(client.dialect, sql, binds)).await?;
     let described: Option<Vec<_>> = rows.iter().map(|row| read(&Texts(row), own)).collect();
-    let described = described
-        .ok_or_else(|| ErrorKind::Undecodable(format!("the catalog's columns of {}", place.name)))?;
+    let described = described.ok_or_else(|| {
+        ErrorKind::Undecodable(format!("the catalog's columns of {}", place.name))
+    })?;
     let mut key: Vec<_> = described
         .iter()
         .enumerate()

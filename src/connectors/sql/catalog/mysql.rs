@@ -49,8 +49,7 @@ pub(super) fn column(row: &Texts<'_>, own: Option<&str>) -> Option<Described> {
     let counted = matches!(data_type.as_str(), "char" | "varchar");
     let target = row.text(9).and_then(|both| {
         let (schema, table) = both.split_once('\0')?;
-        let place =
-            Place { schema: Some(schema.into()), name: table.into(), is_view: false };
+        let place = Place { schema: Some(schema.into()), name: table.into(), is_view: false };
         Some(place.module(own))
     });
     let column = Column {
@@ -75,7 +74,9 @@ fn kind(data_type: &str, full: &str) -> Kind {
     match data_type {
         "tinyint" if full.starts_with("tinyint(1)") => Kind::Bool,
         "bit" if full == "bit(1)" => Kind::Bool,
-        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "year" => Kind::Integer,
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "year" => {
+            Kind::Integer
+        }
         "decimal" | "numeric" | "float" | "double" => Kind::Decimal,
         "date" => Kind::Date,
         "time" => Kind::Time,

@@ -62,7 +62,13 @@ fn kind(declared: &str) -> Kind {
         _ if has("TIMESTAMP") || has("DATETIME") => Kind::LocalTime,
         _ if has("DATE") => Kind::Date,
         _ if has("TIME") => Kind::Time,
-        _ if has("REAL") || has("FLOA") || has("DOUB") || has("DEC") || has("NUM") || has("MONEY") => {
+        _ if has("REAL")
+            || has("FLOA")
+            || has("DOUB")
+            || has("DEC")
+            || has("NUM")
+            || has("MONEY") =>
+        {
             Kind::Decimal
         }
         _ => Kind::Text,

@@ -35,7 +35,9 @@ pub(super) const fn type_name(dialect: Dialect, shape: Shape) -> &'static str {
 /// A key's type: MySQL keys need a length.
 const fn key_type(dialect: Dialect, shape: Shape) -> &'static str {
     match (dialect, shape) {
-        (Dialect::MySql, Shape::Text | Shape::Json) => "varchar(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+        (Dialect::MySql, Shape::Text | Shape::Json) => {
+            "varchar(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+        }
         _ => type_name(dialect, shape),
     }
 }
@@ -69,7 +71,8 @@ pub(super) fn create(
     parent: Option<&Sheet>,
 ) -> Vec<String> {
     let name = qualified(dialect, schema, &sheet.table);
-    let is_key = |column: &&Column| [sheet.key.as_str(), POSITION].contains(&column.source.as_str());
+    let is_key =
+        |column: &&Column| [sheet.key.as_str(), POSITION].contains(&column.source.as_str());
     let made = |column: &Column| {
         let shape = column.shape.unwrap_or(Shape::Text);
         let quoted = dialect.quote(&column.name);
@@ -102,7 +105,13 @@ pub(super) fn create(
 }
 
 /// Adds a column that appeared.
-pub(super) fn add(dialect: Dialect, schema: Option<&str>, table: &str, column: &str, shape: Shape) -> String {
+pub(super) fn add(
+    dialect: Dialect,
+    schema: Option<&str>,
+    table: &str,
+    column: &str,
+    shape: Shape,
+) -> String {
     let name = qualified(dialect, schema, table);
     format!("ALTER TABLE {name} ADD COLUMN {} {}", dialect.quote(column), type_name(dialect, shape))
 }

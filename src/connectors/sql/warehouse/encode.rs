@@ -23,9 +23,8 @@ fn utc(text: &str) -> String {
         return plain.replacen('T', " ", 1);
     }
     let spaced = text.replacen(' ', "T", 1);
-    DateTime::parse_from_str(&spaced, "%Y-%m-%dT%H:%M:%S%.f%#z").map_or(spaced, |at| {
-        at.with_timezone(&Utc).format("%Y-%m-%d %H:%M:%S%.f").to_string()
-    })
+    DateTime::parse_from_str(&spaced, "%Y-%m-%dT%H:%M:%S%.f%#z")
+        .map_or(spaced, |at| at.with_timezone(&Utc).format("%Y-%m-%d %H:%M:%S%.f").to_string())
 }
 
 /// Adds a value to a line of `COPY`, text format. Source: PostgreSQL 15, "COPY", "Text Format".

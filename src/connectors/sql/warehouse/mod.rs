@@ -121,7 +121,11 @@ impl Warehouse {
     /// # Errors
     /// When the database is out of reach.
     pub async fn state(&self, stream: &str) -> Result<Option<String>, ConnectorError> {
-        let sql = format!("SELECT state FROM {} WHERE stream = {}", self.table(STREAMS), self.client.dialect.placeholder(1));
+        let sql = format!(
+            "SELECT state FROM {} WHERE stream = {}",
+            self.table(STREAMS),
+            self.client.dialect.placeholder(1)
+        );
         let rows = self.client.rows(&Statement::of(self.client.dialect, sql, &[stream])).await;
         let rows = rows.map_err(|kind| self.error("read the state of", stream, kind))?;
         Ok(rows.first().and_then(|row| row.first()?.to_text()))
@@ -131,7 +135,12 @@ impl Warehouse {
     ///
     /// # Errors
     /// When the database is out of reach.
-    pub async fn sheet(&mut self, stream: &str, table: &str, key: &str) -> Result<Sheet, ConnectorError> {
+    pub async fn sheet(
+        &mut self,
+        stream: &str,
+        table: &str,
+        key: &str,
+    ) -> Result<Sheet, ConnectorError> {
         let dialect = self.client.dialect;
         let text = |name: &str| match dialect {
             Dialect::Sqlite => name.to_owned(),
@@ -223,7 +232,8 @@ impl Warehouse {
             self.agree_on_columns(transaction, made, stream, "", sheet, None).await?;
             for (list, child) in &sheet.children {
                 if key_of(child).is_some() {
-                    self.agree_on_columns(transaction, made, stream, list, child, Some(sheet)).await?;
+                    self.agree_on_columns(transaction, made, stream, list, child, Some(sheet))
+                        .await?;
                 }
             }
             rows = match self.client.dialect {
@@ -234,14 +244,18 @@ impl Warehouse {
             };
         }
         let mut buried = 0;
-        if let Some(last) = last.filter(|last| last.fate != Fate::Keep && made.contains_key(&sheet.table)) {
+        if let Some(last) =
+            last.filter(|last| last.fate != Fate::Keep && made.contains_key(&sheet.table))
+        {
             let unseen = self.unseen(sheet, last);
             buried = self.client.execute_in(transaction, &unseen).await?.rows;
         }
         let mut statement = Statement::new(self.client.dialect);
         let (name, text) = (statement.bind(Cell::text(stream)), statement.bind(Cell::text(state)));
         let upsert = match self.client.dialect {
-            Dialect::Sqlite | Dialect::Postgres => "ON CONFLICT (stream) DO UPDATE SET state = excluded.state",
+            Dialect::Sqlite | Dialect::Postgres => {
+                "ON CONFLICT (stream) DO UPDATE SET state = excluded.state"
+            }
             Dialect::MySql => "ON DUPLICATE KEY UPDATE state = VALUES(state)",
         };
         statement.push(&format!(
@@ -274,9 +288,17 @@ impl Warehouse {
             let Some(shape) = column.shape else { continue };
             match known.insert(column.name.clone(), shape) {
                 Some(before) if before == shape => continue,
-                Some(_) => statements.extend(ddl::widen(dialect, schema, &sheet.table, &column.name, shape)),
+                Some(_) => statements.extend(ddl::widen(
+                    dialect,
+                    schema,
+                    &sheet.table,
+                    &column.name,
+                    shape,
+                )),
                 None if is_new => {}
-                None => statements.push(ddl::add(dialect, schema, &sheet.table, &column.name, shape)),
+                None => {
+                    statements.push(ddl::add(dialect, schema, &sheet.table, &column.name, shape))
+                }
             }
             changed.push((place, column, shape));
         }
@@ -318,7 +340,8 @@ impl Warehouse {
         let mut statement = Statement::new(dialect);
         let time = last.unseen_since.format("%Y-%m-%d %H:%M:%S%.6f").to_string();
         // SQLite's stamps have milliseconds, and compare as texts.
-        let time = if dialect == Dialect::Sqlite { time[..time.len() - 3].to_owned() } else { time };
+        let time =
+            if dialect == Dialect::Sqlite { time[..time.len() - 3].to_owned() } else { time };
         let bound = statement.bind(Cell::Text(time));
         let bound = match dialect {
             Dialect::Postgres => format!("CAST(CAST({bound} AS text) AS timestamptz)"),
@@ -340,7 +363,9 @@ impl Warehouse {
         fate: Fate,
     ) -> Result<u64, ConnectorError> {
         let (dialect, mut count) = (self.client.dialect, 0);
-        let Some(key) = key_of(sheet).filter(|_| self.made.contains_key(&sheet.table)) else { return Ok(0) };
+        let Some(key) = key_of(sheet).filter(|_| self.made.contains_key(&sheet.table)) else {
+            return Ok(0);
+        };
         if fate == Fate::Keep {
             return Ok(0);
         }
@@ -374,7 +399,9 @@ impl Warehouse {
         match fate {
             Fate::Remove => format!("DELETE FROM {table} WHERE {condition}"),
             Fate::Mark | Fate::Keep => {
-                format!("UPDATE {table} SET {deleted} = {now} WHERE {deleted} IS NULL AND {condition}")
+                format!(
+                    "UPDATE {table} SET {deleted} = {now} WHERE {deleted} IS NULL AND {condition}"
+                )
             }
         }
     }

@@ -34,13 +34,17 @@ impl Warehouse {
                     self.client.execute_in(transaction, &Statement::of(dialect, sql, &[])).await
                 };
                 run(transaction, format!("DROP TABLE IF EXISTS {STAGE}")).await?;
-                let stage = format!("CREATE TEMPORARY TABLE {STAGE} ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA");
+                let stage = format!(
+                    "CREATE TEMPORARY TABLE {STAGE} ON COMMIT DROP AS SELECT {columns} FROM {table} WITH NO DATA"
+                );
                 run(transaction, stage).await?;
                 copy_in(transaction, sheet, batch, STAGE).await?;
                 for (field, child) in &sheet.children {
                     if key_of(child).is_some() && self.made_or_coming(child, batch, field) {
                         let child = self.table(&child.table);
-                        let old = format!("DELETE FROM {child} WHERE parent_id IN (SELECT {key} FROM {STAGE})");
+                        let old = format!(
+                            "DELETE FROM {child} WHERE parent_id IN (SELECT {key} FROM {STAGE})"
+                        );
                         run(transaction, old).await?;
                     }
                 }
@@ -105,7 +109,11 @@ async fn copy_in(
 }
 
 fn active(sheet: &Sheet) -> impl Iterator<Item = (usize, &str, Shape)> {
-    sheet.columns.iter().enumerate().filter_map(|(place, column)| Some((place, column.name.as_str(), column.shape?)))
+    sheet
+        .columns
+        .iter()
+        .enumerate()
+        .filter_map(|(place, column)| Some((place, column.name.as_str(), column.shape?)))
 }
 
 fn names(sheet: &Sheet) -> String {

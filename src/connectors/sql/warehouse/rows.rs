@@ -1,5 +1,7 @@
 //! Rows into SQLite and MySQL by statements of many rows, prepared once.
 
+use std::sync::Arc;
+
 use crmsync_core::replica::rows::{Batch, Sheet};
 use crmsync_core::replica::shape::Shape;
 
@@ -54,7 +56,8 @@ impl Warehouse {
             let mut statement = Statement::new(self.client.dialect);
             let bound: Vec<_> = ids.iter().map(|id| statement.bind(id.clone())).collect();
             let table = self.table(&child.table);
-            statement.push(&format!("DELETE FROM {table} WHERE parent_id IN ({})", bound.join(", ")));
+            statement
+                .push(&format!("DELETE FROM {table} WHERE parent_id IN ({})", bound.join(", ")));
             self.client.execute_in(transaction, &statement).await?;
         }
         Ok(())
@@ -76,21 +79,22 @@ impl Warehouse {
             .filter_map(|(place, column)| Some((place, column.name.as_str(), column.shape?)))
             .collect();
         let most = (dialect.most_binds() / active.len().max(1)).clamp(1, ROWS);
-        let mut sql = String::new();
+        let mut sql: Arc<str> = Arc::from("");
         let mut made_for = 0;
         for rows in living.chunks(most) {
             if rows.len() != made_for {
-                sql = self.statement(sheet, &active, rows.len(), is_record);
+                sql = self.statement(sheet, &active, rows.len(), is_record).into();
                 made_for = rows.len();
             }
             let mut binds = Vec::with_capacity(rows.len() * active.len());
             for row in rows {
                 for (place, _, shape) in &active {
-                    binds.push(batch.cell(*row, *place).map_or(Cell::Null, |text| cell(*shape, text)));
+                    binds.push(
+                        batch.cell(*row, *place).map_or(Cell::Null, |text| cell(*shape, text)),
+                    );
                 }
             }
-            let statement = Statement { dialect, sql: sql.clone(), binds };
-            self.client.execute_in(transaction, &statement).await?;
+            self.client.send_in(transaction, &sql, binds).await?;
         }
         Ok(())
     }
@@ -117,18 +121,24 @@ impl Warehouse {
         }
         let row = format!("({})", row.join(", "));
         let values = vec![row; rows].join(", ");
-        let mut sql =
-            format!("INSERT INTO {} ({}) VALUES {values}", self.table(&sheet.table), list.join(", "));
+        let mut sql = format!(
+            "INSERT INTO {} ({}) VALUES {values}",
+            self.table(&sheet.table),
+            list.join(", ")
+        );
         if !is_record {
             return sql;
         }
         let Some(key) = key_of(sheet) else { return sql };
         let (head, new): (String, fn(&str) -> String) = match dialect {
-            Dialect::Sqlite | Dialect::Postgres => (
-                format!(" ON CONFLICT ({}) DO UPDATE SET ", dialect.quote(&key.name)),
-                |name| format!("excluded.{name}"),
-            ),
-            Dialect::MySql => (" ON DUPLICATE KEY UPDATE ".to_owned(), |name| format!("VALUES({name})")),
+            Dialect::Sqlite | Dialect::Postgres => {
+                (format!(" ON CONFLICT ({}) DO UPDATE SET ", dialect.quote(&key.name)), |name| {
+                    format!("excluded.{name}")
+                })
+            }
+            Dialect::MySql => {
+                (" ON DUPLICATE KEY UPDATE ".to_owned(), |name| format!("VALUES({name})"))
+            }
         };
         let mut set: Vec<_> = names.iter().map(|name| format!("{name} = {}", new(name))).collect();
         set.push(format!("{synced} = {}", new(&synced)));

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crmsync::connectors::sql::Sql;
-use crmsync::connectors::{Connector, ErrorKind, ListRequest, Order, Recovery, RowResult, UpdateRow};
+use crmsync::connectors::{
+    Connector, ErrorKind, ListRequest, Order, Recovery, RowResult, UpdateRow,
+};
 use crmsync_core::model::{ModuleName, RecordId, RemoteField, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -135,7 +137,8 @@ async fn given_a_commit_without_an_answer_when_created_then_it_is_in_doubt_and_t
 }
 
 #[tokio::test]
-async fn given_a_wire_that_breaks_before_the_commit_when_created_then_nothing_happened_and_it_says_so() {
+async fn given_a_wire_that_breaks_before_the_commit_when_created_then_nothing_happened_and_it_says_so()
+ {
     for server in [Server::Postgres, Server::MariaDb] {
         let Some(database) = with_people(server) else { continue };
         let wire = Wire::lay(server, b"INSERT", Break::After).await;
@@ -234,10 +237,15 @@ async fn given_rows_with_mistakes_among_good_ones_when_created_then_each_is_told
 
         let told: Vec<_> = outcomes
             .iter()
-            .map(|outcome| outcome.as_ref().map_or_else(|error| error.kind.to_string(), |it| it.id.to_string()))
+            .map(|outcome| {
+                outcome.as_ref().map_or_else(|error| error.kind.to_string(), |it| it.id.to_string())
+            })
             .collect();
         assert_eq!(told[0], "1", "{server:?}");
-        assert_eq!(told[1], "field `name` refused: the text has 20 characters, the column takes 10");
+        assert_eq!(
+            told[1],
+            "field `name` refused: the text has 20 characters, the column takes 10"
+        );
         assert_eq!(told[2], "field `id` is taken by record 1", "{server:?}");
         assert!(told[3].contains("refers to a record that is not there"), "{server:?} {}", told[3]);
         assert_eq!(told[4..], ["5", "6"], "{server:?}");
@@ -259,7 +267,9 @@ async fn given_a_row_that_others_need_when_deleted_then_only_it_stays() {
 
         let done: Vec<_> = outcomes.iter().map(Result::is_ok).collect();
         assert_eq!(done, [true, false, true], "{server:?} {outcomes:?}");
-        assert!(outcomes[1].as_ref().unwrap_err().to_string().contains("other records refer to it"));
+        assert!(
+            outcomes[1].as_ref().unwrap_err().to_string().contains("other records refer to it")
+        );
         assert_eq!(database.one("SELECT COUNT(*) FROM people"), "2");
     }
 }
@@ -276,12 +286,16 @@ async fn given_writers_that_cross_when_updated_then_deadlocks_are_tried_again() 
             tokio::spawn(async move {
                 let mut refused = 0;
                 for round in 0..30 {
-                    let ids: Vec<_> = if (round % 2 == 0) ^ reversed { ["1", "2"] } else { ["2", "1"] }
-                        .map(RecordId::new)
-                        .into();
+                    let ids: Vec<_> =
+                        if (round % 2 == 0) ^ reversed { ["1", "2"] } else { ["2", "1"] }
+                            .map(RecordId::new)
+                            .into();
                     let page = side.fetch(&people(), &ids, &["name".into()]).await.unwrap();
-                    let by_id: BTreeMap<_, _> =
-                        page.records.into_iter().map(|record| (record.id.clone(), record)).collect();
+                    let by_id: BTreeMap<_, _> = page
+                        .records
+                        .into_iter()
+                        .map(|record| (record.id.clone(), record))
+                        .collect();
                     let rows: Vec<_> = ids
                         .iter()
                         .map(|id| UpdateRow {

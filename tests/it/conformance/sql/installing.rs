@@ -34,8 +34,11 @@ async fn given_a_table_when_an_external_id_is_installed_twice_then_it_is_one_uni
 async fn given_triggers_when_rows_change_then_every_way_of_changing_is_noted() {
     for server in Server::ALL {
         let Some(database) = Database::create(server) else { continue };
-        database.run("CREATE TABLE people (a varchar(20), b integer, name varchar(10), PRIMARY KEY (a, b))");
-        database.run("INSERT INTO people VALUES ('old', 1, 'Ada'), ('x', 2, 'Bea'), ('y', 3, 'Cid')");
+        database.run(
+            "CREATE TABLE people (a varchar(20), b integer, name varchar(10), PRIMARY KEY (a, b))",
+        );
+        database
+            .run("INSERT INTO people VALUES ('old', 1, 'Ada'), ('x', 2, 'Bea'), ('y', 3, 'Cid')");
         let side = connect(&database, |settings| settings.page = 50);
         side.describe(&people()).await.unwrap();
         let asked = side.install_change_capture(&people()).await.unwrap();
@@ -108,11 +111,16 @@ async fn given_a_view_when_its_key_is_named_then_it_is_read_and_nothing_is_insta
         let nameless = connect(&database, |_| {}).describe(&adults).await.unwrap_err();
         let side = connect(&database, |settings| {
             let key = Some(vec!["id".to_owned()]);
-            settings.tables.insert("adults".into(), TableSettings { key, ..TableSettings::default() });
+            settings
+                .tables
+                .insert("adults".into(), TableSettings { key, ..TableSettings::default() });
         });
         let page = side.fetch(&adults, &[RecordId::new("1")], &["name".into()]).await.unwrap();
 
-        assert!(nameless.to_string().contains("has no primary key; name its key columns"), "{nameless}");
+        assert!(
+            nameless.to_string().contains("has no primary key; name its key columns"),
+            "{nameless}"
+        );
         assert_eq!(page.records.len(), 1, "{server:?}");
         assert_eq!(side.install_change_capture(&adults).await.unwrap(), None);
         let refused = side.install_external_id(&adults, "x").await.unwrap_err();

@@ -41,14 +41,24 @@ fn columns(server: Server) -> Vec<Typed> {
             ("loose", "", FieldKind::LongText, Value::text("anything")),
         ],
         Server::Postgres => vec![
-            ("price", "numeric(28,10)", FieldKind::Decimal, number("-123456789012345678.1234567891")),
+            (
+                "price",
+                "numeric(28,10)",
+                FieldKind::Decimal,
+                number("-123456789012345678.1234567891"),
+            ),
             ("float", "double precision", FieldKind::Decimal, number("0.1")),
             ("money", "money", FieldKind::Decimal, number("-1234.56")),
             ("active", "boolean", FieldKind::Bool, Value::Bool(false)),
             ("seen", "timestamptz", FieldKind::Timestamp, time("2026-03-02T09:00:01Z")),
             ("local", "timestamp", FieldKind::Timestamp, time("2026-07-02T09:00:01Z")),
             ("at", "time", FieldKind::Time, Value::text("09:00:01")),
-            ("uid", "uuid", FieldKind::LongText, Value::text("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")),
+            (
+                "uid",
+                "uuid",
+                FieldKind::LongText,
+                Value::text("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"),
+            ),
             ("fixed", "char(8)", FieldKind::Text, Value::text("abc")),
             ("extra", "jsonb", FieldKind::LongText, Value::text("{\"a\":[1.50,null]}")),
             ("tags", "text[]", FieldKind::Tags, set(&["a,b", "say \"hi\"", "{x}", "\\"])),
@@ -60,7 +70,12 @@ fn columns(server: Server) -> Vec<Typed> {
             ("limited", "postal", FieldKind::Text, Value::text("10115")),
         ],
         Server::MariaDb => vec![
-            ("price", "decimal(28,10)", FieldKind::Decimal, number("-123456789012345678.1234567891")),
+            (
+                "price",
+                "decimal(28,10)",
+                FieldKind::Decimal,
+                number("-123456789012345678.1234567891"),
+            ),
             ("float", "double", FieldKind::Decimal, number("0.1")),
             ("active", "boolean", FieldKind::Bool, Value::Bool(true)),
             ("flag", "bit(1)", FieldKind::Bool, Value::Bool(true)),
@@ -110,17 +125,30 @@ async fn given_every_type_when_created_fetched_updated_and_cleared_then_nothing_
         let ids = [RecordId::new("1")];
         let record = side.fetch(&kept(), &ids, &fields).await.unwrap().records.remove(0);
         let cleared = fields.iter().map(|field| (field.clone(), Value::Empty)).collect();
-        let update =
-            UpdateRow { id: ids[0].clone(), fields: cleared, current: record.clone(), unmodified_since: None };
+        let update = UpdateRow {
+            id: ids[0].clone(),
+            fields: cleared,
+            current: record.clone(),
+            unmodified_since: None,
+        };
         let written = side.update(&kept(), &[update]).await.remove(0).unwrap();
 
         for (name, _, kind, value) in &columns {
-            let described = schema.fields.iter().find(|field| field.name.as_str() == *name).unwrap();
+            let described =
+                schema.fields.iter().find(|field| field.name.as_str() == *name).unwrap();
             assert_eq!(described.kind, *kind, "{server:?} {name}");
             let field = RemoteField::from(*name);
             assert_eq!(record.fields[&field], *value, "{server:?} {name}");
-            assert_eq!(created.stored.as_ref().unwrap().fields[&field], *value, "{server:?} {name}");
-            assert_eq!(written.stored.as_ref().unwrap().fields[&field], Value::Empty, "{server:?} {name}");
+            assert_eq!(
+                created.stored.as_ref().unwrap().fields[&field],
+                *value,
+                "{server:?} {name}"
+            );
+            assert_eq!(
+                written.stored.as_ref().unwrap().fields[&field],
+                Value::Empty,
+                "{server:?} {name}"
+            );
         }
     }
 }
@@ -154,7 +182,8 @@ async fn given_bytes_in_a_text_column_of_sqlite_when_listed_then_only_that_row_i
     let ids = ["1", "2", "3"].map(RecordId::new);
     let page = side.fetch(&kept(), &ids, &["name".into()]).await.unwrap();
 
-    let sick: Vec<_> = page.undecodable.iter().map(|row| row.id.as_ref().unwrap().as_str()).collect();
+    let sick: Vec<_> =
+        page.undecodable.iter().map(|row| row.id.as_ref().unwrap().as_str()).collect();
     assert_eq!((page.records.len(), sick), (1, vec!["2", "3"]));
     assert!(page.undecodable[0].reason.contains("column `name`"), "{:?}", page.undecodable);
 }
