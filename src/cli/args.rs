@@ -80,7 +80,7 @@ pub enum Command {
     /// Write a file's rows into a module
     Import(Import),
     /// Write a module's records to a file
-    Export(Export),
+    Export(ExportModule),
     /// Copy streams of a CRM into a database or a folder
     Replicate(Replicate),
     /// Sync two simulated CRMs on this machine: no account, no network
@@ -149,7 +149,7 @@ pub enum ImportMode {
 }
 
 #[derive(Args, Debug)]
-pub struct Export {
+pub struct ExportModule {
     /// Where from: connection/Module
     #[arg(value_name = "CONNECTION/MODULE")]
     pub from: String,

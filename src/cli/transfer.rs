@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crmsync_core::mapping;
 use crmsync_core::model::{ModuleName, Side};
 
-use super::args::{Export as ExportArgs, FileFormat, Import as ImportArgs, ImportMode};
+use super::args::{ExportModule, FileFormat, Import as ImportArgs, ImportMode};
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::operations;
@@ -17,7 +17,7 @@ use crate::service::transfer::files::Format;
 use crate::service::transfer::import::{Import, Imported, Mode, import};
 use crate::service::transfer::place;
 
-pub(super) async fn run_export(context: &Context, args: &ExportArgs) -> Result<Exit, Failure> {
+pub(super) async fn run_export(context: &Context, args: &ExportModule) -> Result<Exit, Failure> {
     let config = context.config()?;
     let (connection, module) = place(&args.from)?;
     let connector = operations::connector(context, &config, connection).await?;

@@ -293,7 +293,7 @@ impl Replica {
             place.stored_from = Some(warehouse.now().await?);
         }
         let limit = if stream.method == Method::FullTable { WHOLE } else { BATCH };
-        let since = place.since.or_else(|| self.since(&place, whole));
+        let since = place.since.or_else(|| self.since(stream, &place, whole));
         let mut pages = fetch(&self.connector, stream, whole, since, place.page.clone());
         let (mut batch, mut ended) = (Batch::default(), false);
         while let Some(page) = pages.recv().await {
@@ -309,7 +309,7 @@ impl Replica {
             (place.page, place.since) = (page.next.clone(), since);
             ended = page.next.is_none();
             if ended || batch.size() >= limit {
-                let last = ended.then(|| self.last(&mut place, whole)).flatten();
+                let last = ended.then(|| self.last(stream, &mut place, whole)).flatten();
                 let state = serde_json::to_string(&place).unwrap_or_default();
                 let stored =
                     warehouse.store(&stream.name, &sheet, &batch, meeting, last, &state).await?;
@@ -328,6 +328,8 @@ impl Replica {
         report.rows = Some(warehouse.count(&sheet).await?);
         if let (Some(listed), Some(rows)) = (report.listed, report.rows)
             && stream.method == Method::FullTable
+            && self.fate() != Fate::Keep
+            && listed == report.read
             && rows != report.stored
         {
             report.outcome = Outcome::Failed;
@@ -337,13 +339,14 @@ impl Replica {
     }
 
     /// What ends a walk: the watermark moves, and what a whole listing did not show is gone.
-    fn last(&self, place: &mut Place, whole: bool) -> Option<Last> {
+    fn last(&self, stream: &Stream, place: &mut Place, whole: bool) -> Option<Last> {
         place.watermark = place.watermark.max(place.began.take());
         place.deletions_until = place.deletions_until.or(place.watermark);
         place.since = None;
         let stored_from = place.stored_from.take();
         // A walk from a start date shows only a part.
-        let shows_all = whole && self.settings.start_date.is_none();
+        let bounded = self.settings.start_date.is_some() && stream.method == Method::Changes;
+        let shows_all = whole && !bounded;
         Some(Last { unseen_since: stored_from.filter(|_| shows_all)?, fate: self.fate() })
     }
 
@@ -355,7 +358,10 @@ impl Replica {
         }
     }
 
-    fn since(&self, place: &Place, whole: bool) -> Option<DateTime<Utc>> {
+    fn since(&self, stream: &Stream, place: &Place, whole: bool) -> Option<DateTime<Utc>> {
+        if stream.method == Method::FullTable {
+            return None;
+        }
         if whole {
             let day = self.settings.start_date?;
             return Some(day.and_time(NaiveTime::MIN).and_utc());
@@ -449,7 +455,8 @@ impl Replica {
         let whole = known.is_none() || stream.method == Method::FullTable;
         let place = Place { watermark: known, ..Place::default() };
         let mut file = landing.begin(&stream.name).map_err(failed)?;
-        let mut pages = fetch(&self.connector, stream, whole, self.since(&place, whole), None);
+        let since = self.since(stream, &place, whole);
+        let mut pages = fetch(&self.connector, stream, whole, since, None);
         let (mut began, mut ended) = (None, false);
         while let Some(page) = pages.recv().await {
             if options.cancel.is_cancelled() {

@@ -242,18 +242,16 @@ impl Transaction {
 
 /// Before a commit nothing has happened: what may pass may be tried again.
 fn passing(error: &sqlx::Error) -> Failure {
-    match classify(error) {
-        kind @ ErrorKind::Unavailable(_) => Failure::Passing(kind),
-        ErrorKind::RateLimited { retry_after } => Failure::Throttled(retry_after),
-        kind => Failure::Final(kind),
-    }
+    let kind = classify(error);
+    if let ErrorKind::Unavailable(_) = kind { Failure::Passing(kind) } else { Failure::Final(kind) }
 }
 
 fn misconfigured(error: &sqlx::Error) -> ErrorKind {
     // The text of a parse error may repeat the URL, password and all.
-    let reason = match error {
-        sqlx::Error::Configuration(_) => "is no database URL".to_owned(),
-        other => other.to_string(),
+    let reason = if let sqlx::Error::Configuration(_) = error {
+        "is no database URL".to_owned()
+    } else {
+        error.to_string()
     };
     ErrorKind::Misconfigured(format!("`url` {reason}"))
 }

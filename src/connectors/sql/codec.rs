@@ -308,17 +308,15 @@ fn encode_text(
             }
         }
         Kind::Integer | Kind::Decimal => encode_number(dialect, column, &text),
-        Kind::Bool => match value {
-            Value::Bool(flag) => Ok(match dialect {
+        Kind::Bool => {
+            let Value::Bool(flag) = value else { return Err("is neither true nor false".into()) };
+            Ok(match dialect {
                 Dialect::Postgres => Cell::text(if *flag { "true" } else { "false" }),
                 Dialect::Sqlite | Dialect::MySql => Cell::Integer(i64::from(*flag)),
-            }),
-            _ => Err("is neither true nor false".into()),
-        },
-        Kind::Date => match value {
-            Value::Date(_) => Ok(Cell::Text(text)),
-            _ => Err("is no date".into()),
-        },
+            })
+        }
+        Kind::Date if matches!(value, Value::Date(_)) => Ok(Cell::Text(text)),
+        Kind::Date => Err("is no date".into()),
         Kind::Instant | Kind::LocalTime => Err("is no point in time".into()),
         Kind::Json => compact_json(&text).map(Cell::Text).ok_or_else(|| "is no JSON".into()),
         Kind::Enum if column.options.is_empty() || column.options.contains(&text) => {

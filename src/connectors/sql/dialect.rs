@@ -77,11 +77,10 @@ impl Dialect {
     /// Texts are not cast to `varchar(n)` or `char(n)`: an explicit cast cuts in silence, an assignment refuses.
     pub(super) fn write(self, placeholder: &str, column: &Column) -> String {
         match (self, column.kind) {
-            (Self::Sqlite, _) | (Self::MySql, Kind::Text) => placeholder.to_owned(),
             (Self::MySql, Kind::Bool) if column.type_name == "bit" => {
                 format!("CAST({placeholder} AS UNSIGNED)")
             }
-            (Self::MySql, _) => placeholder.to_owned(),
+            (Self::Sqlite | Self::MySql, _) => placeholder.to_owned(),
             (Self::Postgres, Kind::Text) if column.is_character => {
                 format!("CAST({placeholder} AS text)")
             }

@@ -92,12 +92,49 @@ fn external_id(
 
 /// One row a key, overwritten by each change: the change table never grows beyond the keys that ever were.
 fn change_capture(dialect: Dialect, table: &Table) -> Vec<String> {
-    match dialect {
+    let mut statements = match dialect {
         Dialect::Sqlite => sqlite(table),
         Dialect::Postgres => postgres(table),
         Dialect::MySql => mysql(table),
-    }
+    };
+    statements.extend(seed(dialect, table));
+    statements
 }
+
+/// Nobody noted what happened before: every row may have changed, and noted rows that are gone were deleted.
+fn seed(dialect: Dialect, table: &Table) -> [String; 2] {
+    let notes = qualified(dialect, table.place.schema.as_deref(), &change_table(&table.place.name));
+    let (of, key) = (target(dialect, table), keys(dialect, table, ""));
+    let now = match dialect {
+        Dialect::Sqlite => SQLITE_NOW,
+        Dialect::Postgres => "clock_timestamp()",
+        Dialect::MySql => "UTC_TIMESTAMP(6)",
+    };
+    let upsert = match dialect {
+        Dialect::Sqlite | Dialect::Postgres => format!(
+            "WHERE true ON CONFLICT ({key}) DO UPDATE SET changed_at = excluded.changed_at, deleted = 0"
+        ),
+        Dialect::MySql => {
+            "ON DUPLICATE KEY UPDATE changed_at = VALUES(changed_at), deleted = 0".to_owned()
+        }
+    };
+    let same = table.key_columns().map(|column| {
+        let name = dialect.quote(&column.name);
+        format!("t.{name} = n.{name}")
+    });
+    let same = same.collect::<Vec<_>>().join(" AND ");
+    [
+        format!(
+            "INSERT INTO {notes} ({key}, changed_at, deleted) SELECT {key}, {now}, 0 FROM {of} {upsert}"
+        ),
+        format!(
+            "UPDATE {notes} AS n SET changed_at = {now}, deleted = 1 WHERE n.deleted = 0 \
+             AND NOT EXISTS (SELECT 1 FROM {of} t WHERE {same})"
+        ),
+    ]
+}
+
+const SQLITE_NOW: &str = "strftime('%Y-%m-%d %H:%M:%f', 'now')";
 
 fn keys(dialect: Dialect, table: &Table, from: &str) -> String {
     let names = table.key_columns().map(|column| format!("{from}{}", dialect.quote(&column.name)));
@@ -105,7 +142,6 @@ fn keys(dialect: Dialect, table: &Table, from: &str) -> String {
 }
 
 fn sqlite(table: &Table) -> Vec<String> {
-    const NOW: &str = "strftime('%Y-%m-%d %H:%M:%f', 'now')";
     let dialect = Dialect::Sqlite;
     let changes = change_table(&table.place.name);
     let (notes, of) = (dialect.quote(&changes), dialect.quote(&table.place.name));
@@ -116,7 +152,7 @@ fn sqlite(table: &Table) -> Vec<String> {
     // An upsert, since a conflict clause would give way to that of the user's own statement.
     let note = |row: &str, deleted: u8, when: &str| {
         format!(
-            "INSERT INTO {notes} ({key}, changed_at, deleted) SELECT {}, {NOW}, {deleted} WHERE {when} \
+            "INSERT INTO {notes} ({key}, changed_at, deleted) SELECT {}, {SQLITE_NOW}, {deleted} WHERE {when} \
              ON CONFLICT ({key}) DO UPDATE SET changed_at = excluded.changed_at, deleted = excluded.deleted;",
             keys(dialect, table, row)
         )

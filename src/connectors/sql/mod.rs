@@ -225,8 +225,11 @@ impl Connector for Sql {
     /// A call is a statement; nothing else is charged.
     fn price(&self, operation: Operation, rows: usize) -> Cost {
         let calls = match operation {
-            Operation::ListPage | Operation::DeletedPage | Operation::Fetch => 2,
-            Operation::Create | Operation::Delete => 2,
+            Operation::ListPage
+            | Operation::DeletedPage
+            | Operation::Fetch
+            | Operation::Create
+            | Operation::Delete => 2,
             Operation::Update => rows as u64 + 1,
         };
         Cost { calls, units: 0 }

@@ -19,11 +19,10 @@ pub(super) fn classify(error: &sqlx::Error) -> ErrorKind {
     if let sqlx::Error::Configuration(_) = error {
         return ErrorKind::Misconfigured("the database URL has a mistake".into());
     }
-    ErrorKind::Unavailable(match error {
-        sqlx::Error::Io(reason) => reason.to_string(),
-        sqlx::Error::PoolTimedOut => "no connection became free in time".into(),
-        other => other.to_string(),
-    })
+    if let sqlx::Error::PoolTimedOut = error {
+        return ErrorKind::Unavailable("no connection became free in time".into());
+    }
+    ErrorKind::Unavailable(error.to_string())
 }
 
 /// Whether trying the whole transaction again may help: it was surely taken back.
@@ -122,12 +121,11 @@ fn refusal(code: &str, message: &str, column: Option<&str>) -> ErrorKind {
         }
         "22001" | "1406" => invalid("the text is longer than the column takes"),
         "22003" | "1264" | "1690" => invalid("the number is outside of the column's range"),
-        "22P02" | "22007" | "22008" | "1366" | "1292" | "1265" => {
+        "22P02" | "22007" | "22008" | "1366" | "1292" | "1265" | "20" => {
             invalid("is no value of the column's type")
         }
         "22021" | "22P05" => invalid("has a character that the database's encoding lacks"),
         "428C9" | "1906" | "3105" => invalid("is computed by the database"),
-        "20" => invalid("is no value of the column's type"),
         // Contention that did not end within the tries.
         "40001" | "40P01" | "1213" => ErrorKind::Locked("a deadlock with another writer".into()),
         "55P03" | "1205" => ErrorKind::Locked("another writer holds the row".into()),

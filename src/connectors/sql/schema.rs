@@ -179,15 +179,14 @@ impl Table {
             return FieldKind::Id;
         }
         match column.kind {
-            Kind::Text if column.max_length.is_none() => FieldKind::LongText,
-            Kind::Text => FieldKind::Text,
+            Kind::Text if column.max_length.is_some() => FieldKind::Text,
+            Kind::Text | Kind::Json => FieldKind::LongText,
             Kind::Integer => FieldKind::Integer,
             Kind::Decimal => FieldKind::Decimal,
             Kind::Bool => FieldKind::Bool,
             Kind::Date => FieldKind::Date,
             Kind::Time => FieldKind::Time,
             Kind::Instant | Kind::LocalTime => FieldKind::Timestamp,
-            Kind::Json => FieldKind::LongText,
             Kind::Array => FieldKind::Tags,
             Kind::Enum => FieldKind::Option,
             Kind::Set => FieldKind::OptionSet,

@@ -143,5 +143,5 @@ impl Zoho {
 }
 
 fn array(rows: &[Json]) -> Bytes {
-    serde_json::to_vec(rows).map(Bytes::from).unwrap_or_else(|_| Bytes::from_static(b"[]"))
+    serde_json::to_vec(rows).map_or_else(|_| Bytes::from_static(b"[]"), Bytes::from)
 }

@@ -123,7 +123,7 @@ impl Rows {
     ///
     /// # Errors
     /// When the file cannot be read to its end.
-    pub fn next(&mut self) -> io::Result<Option<Result<Row, BadRow>>> {
+    pub fn read_next(&mut self) -> io::Result<Option<Result<Row, BadRow>>> {
         let next = match &mut self.inner {
             Inner::Csv { reader, header } => next_csv(reader, header)?,
             Inner::JsonLines { reader, line } => next_json(reader.as_mut(), line)?,
@@ -266,8 +266,8 @@ impl Sink {
     ) -> io::Result<Self> {
         let name =
             path.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let is_zip = name.ends_with(".zip");
-        let inner_name = name.strip_suffix(".zip").unwrap_or(&name);
+        let unzipped = name.strip_suffix(".zip");
+        let (is_zip, inner_name) = (unzipped.is_some(), unzipped.unwrap_or(&name));
         let is_json =
             [".jsonl", ".ndjson", ".json"].iter().any(|ending| inner_name.ends_with(ending));
         let format = format.unwrap_or(if is_json { Format::JsonLines } else { Format::Csv });
@@ -372,7 +372,7 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         let mut rows = Rows::open(&path).unwrap();
         let mut all = Vec::new();
-        while let Some(row) = rows.next().unwrap() {
+        while let Some(row) = rows.read_next().unwrap() {
             all.push(row);
         }
         all
@@ -432,11 +432,11 @@ mod tests {
             sink.finish().unwrap();
 
             let mut rows = Rows::open(&path).unwrap();
-            let row = rows.next().unwrap().unwrap().unwrap();
+            let row = rows.read_next().unwrap().unwrap().unwrap();
 
             let read: Vec<_> = row.cells.into_iter().map(|(_, cell)| cell).collect();
             assert_eq!(read, cells, "{name}");
-            assert!(rows.next().unwrap().is_none());
+            assert!(rows.read_next().unwrap().is_none());
         }
         let text = std::fs::read_to_string(folder.path().join("f.csv")).unwrap();
         assert!(text.contains("'=SUM(A1)"), "{text}");
@@ -456,7 +456,7 @@ mod tests {
 
         let mut rows = Rows::open(&path).unwrap();
         let ended = loop {
-            match rows.next() {
+            match rows.read_next() {
                 Ok(Some(_)) => {}
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),

@@ -130,7 +130,7 @@ pub async fn import(
             importer.stop_at(&batch, "stopped".into());
             break;
         }
-        let next = rows.next().map_err(unreadable)?;
+        let next = rows.read_next().map_err(unreadable)?;
         let is_last = next.is_none();
         match next {
             Some(row) if line_of(&row) < options.from_line => continue,

@@ -74,7 +74,8 @@ pub(super) async fn has_triggers(
 
 /// Whether a table is one of ours.
 pub(super) fn is_own(place: &Place) -> bool {
-    place.name.starts_with(OWN)
+    // Replication has tables of its own, too.
+    place.name.trim_start_matches('_').starts_with(OWN)
 }
 
 pub(super) async fn columns(

@@ -225,7 +225,7 @@ fn json_text() -> impl Strategy<Value = String> {
             prop::collection::btree_map("[a-c]", inner, 0..3).prop_map(|members| {
                 let members: Vec<_> = members
                     .into_iter()
-                    .map(|(name, value)| format!("{:?} : {value}", name))
+                    .map(|(name, value)| format!("{name:?} : {value}"))
                     .collect();
                 format!("{{ {} }}", members.join(" , "))
             }),
