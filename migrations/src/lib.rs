@@ -5,6 +5,7 @@ pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
 mod m20261121_000001_create_store;
+mod m20261125_000001_index_what_guards_count;
 
 /// Name of the table that lists the applied steps. Its presence marks a database as a crmsync store.
 pub const STEPS_TABLE: &str = "crmsync_steps";
@@ -15,7 +16,10 @@ pub struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m20261121_000001_create_store::Migration)]
+        vec![
+            Box::new(m20261121_000001_create_store::Migration),
+            Box::new(m20261125_000001_index_what_guards_count::Migration),
+        ]
     }
 
     fn migration_table_name() -> DynIden {

@@ -14,6 +14,7 @@ use crmsync_core::model::{
     Code, Entity, EntityName, FieldName, LinkId, LinkState, ModuleName, Observation, Op, OpKind,
     Pair, Plan, RecordId, RecordKey, RemoteField, RemoteRecord, Side, Value,
 };
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
@@ -79,6 +80,11 @@ impl Tally {
         self.touched.extend(other.touched);
     }
 
+    /// An empty tally that knows which sides are out of reach.
+    fn so_far(&self) -> Self {
+        Self { paused: self.paused.clone(), paused_as: self.paused_as.clone(), ..Self::default() }
+    }
+
     /// Records written on either side.
     pub fn written(&self) -> u64 {
         Side::BOTH
@@ -119,11 +125,19 @@ pub(super) struct Applier<'a> {
     created: Mutex<BTreeMap<LinkId, RecordId>>,
 }
 
-/// Ops of the same entity, kind and side in a row.
+/// Ops of the same entity, kind and side.
 struct Group<'p> {
     entity: &'p EntityName,
     target: Option<(Kind, Side)>,
     ops: Vec<&'p Op>,
+}
+
+impl Group<'_> {
+    /// Whether both are writes of the same kind and entity, to either side: independent of each other.
+    fn runs_beside(&self, next: &Self) -> bool {
+        let kinds = self.target.zip(next.target);
+        self.entity == next.entity && kinds.is_some_and(|(one, other)| one.0 == other.0)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,18 +170,30 @@ impl<'a> Applier<'a> {
     pub(super) async fn apply(&self, plan: &Plan) -> Result<Tally, ServiceError> {
         let mut tally = Tally::default();
         self.run.progress.phase("writing", Some(plan.ops.len() as u64));
-        for group in groups(&plan.ops) {
-            let Some(entity) =
-                self.run.route.entities.iter().find(|entity| entity.name == *group.entity)
+        for stage in groups(&plan.ops).chunk_by(|one, next| one.runs_beside(next)) {
+            let entities = &self.run.route.entities;
+            let Some(entity) = entities.iter().find(|entity| entity.name == *stage[0].entity)
             else {
                 continue;
             };
-            match group.target {
-                None => self.note(&group.ops, &mut tally).await?,
-                Some((kind, side)) => {
-                    self.write(entity, kind, side, &group.ops, &mut tally).await?;
-                }
+            // The two sides of a stage do not wait for each other; both end at a safe point before an error counts.
+            let sides = stage.iter().map(|group| self.group(entity, group, tally.so_far()));
+            for written in join_all(sides).await {
+                tally.absorb(written?);
             }
+        }
+        Ok(tally)
+    }
+
+    async fn group(
+        &self,
+        entity: &Entity,
+        group: &Group<'_>,
+        mut tally: Tally,
+    ) -> Result<Tally, ServiceError> {
+        match group.target {
+            None => self.note(&group.ops, &mut tally).await?,
+            Some((kind, side)) => self.write(entity, kind, side, &group.ops, &mut tally).await?,
         }
         Ok(tally)
     }

@@ -16,8 +16,8 @@ use super::identities::{KnownIdentities, PlannedLinks};
 use super::run::RunContext;
 use crate::store::{RouteMeta, RouteReader, RouteStore};
 
-/// Subjects planned at once.
-const CHUNK: u64 = 5_000;
+/// Subjects planned at once: two statements' worth of keys, so that a chunk with its candidates stays small.
+const CHUNK: u64 = 1_000;
 
 /// What the present configuration means for this run, held against the last one.
 pub(super) struct Scope {
@@ -57,21 +57,6 @@ impl Scope {
     }
 }
 
-/// A plan, before a person approved what its guards withhold.
-pub(super) struct Planned {
-    pub plan: Plan,
-}
-
-/// Plans everything that may need an op.
-pub(super) async fn plan_route(
-    run: &RunContext<'_>,
-    store: &RouteStore,
-    meta: &RouteMeta,
-    scope: &Scope,
-) -> Result<Planned, ServiceError> {
-    plan(run, store, meta, scope, None, Consent::NotAsked).await
-}
-
 /// Whether a person consented to what guards would withhold in this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Consent {
@@ -79,111 +64,166 @@ pub(super) enum Consent {
     NotAsked,
 }
 
-/// Plans the named subjects only. What a person approved of the run's plan holds for them too, nothing else does.
-pub(super) async fn plan_subjects(
-    run: &RunContext<'_>,
-    store: &RouteStore,
-    meta: &RouteMeta,
-    scope: &Scope,
-    keys: &BTreeMap<EntityName, Vec<SubjectKey>>,
-    consent: Consent,
-) -> Result<Planned, ServiceError> {
-    plan(run, store, meta, scope, Some(keys), consent).await
+/// Plans the passes of one run, all against the same state before the run.
+pub(super) struct Planner<'a> {
+    run: &'a RunContext<'a>,
+    store: &'a RouteStore,
+    meta: &'a RouteMeta,
+    scope: &'a Scope,
+    /// How the entities stood before the run wrote anything; looked up for those that have subjects.
+    standings: BTreeMap<EntityName, Standing>,
 }
 
-async fn plan(
-    run: &RunContext<'_>,
-    store: &RouteStore,
-    meta: &RouteMeta,
-    scope: &Scope,
-    only: Option<&BTreeMap<EntityName, Vec<SubjectKey>>>,
-    consent: Consent,
-) -> Result<Planned, ServiceError> {
-    let context = PlanContext {
-        now: run.now(),
-        guards: run.settings.guards.clone(),
-        approved: consent == Consent::Given,
-    };
-    let mut planned_links = PlannedLinks::default();
-    let (mut plans, mut inputs) = (Vec::new(), BTreeMap::new());
-    let route_is_new = meta.approved.is_empty();
-    for entity in run.entities() {
-        run.progress.phase(
-            &format!("planning {}", entity.name),
-            Some(store.attention_count(&entity.name).await?),
-        );
-        let frame = frame(run, store, meta, scope, entity).await?;
-        let mut whole = EntityPlan::new(entity.name.clone());
-        let mut cursor = Chunks {
-            entity: &entity.name,
-            only: only.map(|keys| keys.get(&entity.name).map_or(&[][..], Vec::as_slice)),
-            after: None,
+/// What guards compare an entity's ops with, before the run: semantics §9.4.
+#[derive(Clone)]
+struct Standing {
+    live_links: u64,
+    complete: Pair<bool>,
+    unhealthy: Pair<bool>,
+}
+
+impl<'a> Planner<'a> {
+    pub(super) const fn new(
+        run: &'a RunContext<'a>,
+        store: &'a RouteStore,
+        meta: &'a RouteMeta,
+        scope: &'a Scope,
+    ) -> Self {
+        Self { run, store, meta, scope, standings: BTreeMap::new() }
+    }
+
+    /// Plans everything that may need an op.
+    pub(super) async fn route(&mut self) -> Result<Plan, ServiceError> {
+        self.plan(None, Consent::NotAsked).await
+    }
+
+    /// Plans the named subjects only. What a person approved of the run's plan holds for them too, nothing else
+    /// does.
+    pub(super) async fn subjects(
+        &mut self,
+        keys: &BTreeMap<EntityName, Vec<SubjectKey>>,
+        consent: Consent,
+    ) -> Result<Plan, ServiceError> {
+        self.plan(Some(keys), consent).await
+    }
+
+    async fn plan(
+        &mut self,
+        only: Option<&BTreeMap<EntityName, Vec<SubjectKey>>>,
+        consent: Consent,
+    ) -> Result<Plan, ServiceError> {
+        let run = self.run;
+        let context = PlanContext {
+            now: run.now(),
+            guards: run.settings.guards.clone(),
+            approved: consent == Consent::Given,
         };
+        let mut planned_links = PlannedLinks::default();
+        let (mut plans, mut inputs) = (Vec::new(), BTreeMap::new());
+        for entity in run.entities() {
+            let keys = only.map(|keys| keys.get(&entity.name).map_or(&[][..], Vec::as_slice));
+            let (plan, input) = self.entity(entity, keys, &context, &mut planned_links).await?;
+            inputs.insert(entity.name.clone(), input);
+            plans.push(plan);
+        }
+        Ok(assemble(run.route.name.clone(), plans, &inputs, &run.route.entities, &context))
+    }
+
+    /// Plans the subjects of one entity in chunks. Without subjects nothing is counted.
+    async fn entity(
+        &mut self,
+        entity: &Entity,
+        only: Option<&[SubjectKey]>,
+        context: &PlanContext,
+        planned_links: &mut PlannedLinks,
+    ) -> Result<(EntityPlan, GuardInput), ServiceError> {
+        let (run, store) = (self.run, self.store);
+        let mut whole = EntityPlan::new(entity.name.clone());
+        let mut chunks = Chunks { entity: &entity.name, only, after: None };
+        let Some(mut subjects) = chunks.next(run, store).await? else {
+            return Ok((whole, GuardInput::default()));
+        };
+        let count = store.attention_count(&entity.name).await?;
+        run.progress.phase(&format!("planning {}", entity.name), Some(count));
+        let frame = self.frame(entity).await?;
+        // A route's first plan runs as a whole; that of an entity which came later may wait while others run.
+        let alone = frame.first_sync && !self.meta.approved.is_empty();
         let mut claimed = BTreeSet::new();
-        while let Some(mut subjects) = cursor.next(run, store).await? {
+        loop {
             run.check_cancelled()?;
             let count = subjects.len() as u64;
             subjects.retain(|subject| !is_claimed(subject, &claimed));
-            let keys: Vec<_> = subjects.iter().map(Subject::key).collect();
-            let identities =
-                KnownIdentities::load(store, entity, &subjects, &planned_links).await?;
-            let state = EntityState { subjects, ..frame.clone() };
-            let state = with_candidates(store, entity, state, &identities).await?;
-            let chunk = plan_entity(entity, &state, &identities, &context);
-            store
-                .settle(&entity.name, &chunk.settled, &chunk.rows, &keys, &run.id, run.now())
-                .await?;
-            remember_links(&mut planned_links, entity, &chunk, frame.first_sync && !route_is_new);
-            for RecordKey { side, id, .. } in &chunk.unseen {
-                store
-                    .mark_dirty(
-                        &entity.name,
-                        *side,
-                        &[(id.clone(), "unseen-end".into())],
-                        run.now(),
-                    )
-                    .await?;
-            }
+            let chunk = self.chunk(entity, subjects, &frame, context, planned_links).await?;
+            remember_links(planned_links, entity, &chunk, alone);
             claimed.extend(chunk.ops.iter().flat_map(bound));
             whole.absorb(chunk);
             run.progress.advance(count);
+            match chunks.next(run, store).await? {
+                Some(next) => subjects = next,
+                None => return Ok((whole, GuardInput::from(&frame))),
+            }
         }
-        inputs.insert(entity.name.clone(), guard_input(&frame));
-        plans.push(whole);
     }
-    let plan = assemble(run.route.name.clone(), plans, &inputs, &run.route.entities, &context);
-    Ok(Planned { plan })
-}
 
-/// The parts of an entity's state that do not depend on the chunk.
-async fn frame(
-    run: &RunContext<'_>,
-    store: &RouteStore,
-    meta: &RouteMeta,
-    scope: &Scope,
-    entity: &Entity,
-) -> Result<EntityState, ServiceError> {
-    let (recent_deletes, recent_creates) =
-        store.recent(&entity.name, run.now() - TimeDelta::hours(24)).await?;
-    let live_links = store.live_links(&entity.name).await?;
-    let mut complete = Pair::new(false, false);
-    let mut unhealthy = Pair::new(false, false);
-    for side in Side::BOTH {
-        complete[side] = store.cursor(&entity.name, side).await?.complete;
-        unhealthy[side] = complete[side]
-            && live_links > 0
-            && store.alive(&entity.name, side).await? * 2 < live_links;
+    /// Plans one chunk and stores what it came to: settled subjects, open rows, records to be read.
+    async fn chunk(
+        &self,
+        entity: &Entity,
+        subjects: Vec<Subject>,
+        frame: &EntityState,
+        context: &PlanContext,
+        planned_links: &PlannedLinks,
+    ) -> Result<EntityPlan, ServiceError> {
+        let (run, store) = (self.run, self.store);
+        let keys: Vec<_> = subjects.iter().map(Subject::key).collect();
+        let identities = KnownIdentities::load(store, entity, &subjects, planned_links).await?;
+        let state = EntityState { subjects, ..frame.clone() };
+        let state = with_candidates(store, entity, state, &identities).await?;
+        let mut chunk = plan_entity(entity, &state, &identities, context);
+        let settled = std::mem::take(&mut chunk.settled);
+        store.settle(&entity.name, &settled, &chunk.rows, &keys, &run.id, run.now()).await?;
+        for RecordKey { side, id, .. } in std::mem::take(&mut chunk.unseen) {
+            let hint = (id, "unseen-end".into());
+            store.mark_dirty(&entity.name, side, &[hint], run.now()).await?;
+        }
+        Ok(chunk)
     }
-    Ok(EntityState {
-        complete,
-        unhealthy,
-        scope_changed: scope.changed.contains(&entity.name),
-        live_links,
-        recent_deletes,
-        recent_creates,
-        first_sync: !meta.approved.contains(&entity.name),
-        ..EntityState::default()
-    })
+
+    /// The parts of an entity's state that do not depend on the chunk.
+    async fn frame(&mut self, entity: &Entity) -> Result<EntityState, ServiceError> {
+        let name = &entity.name;
+        let since = self.run.now() - TimeDelta::hours(24);
+        let (recent_deletes, recent_creates) = self.store.recent(name, since).await?;
+        let Standing { live_links, complete, unhealthy } = self.standing(name).await?;
+        Ok(EntityState {
+            complete,
+            unhealthy,
+            scope_changed: self.scope.changed.contains(name),
+            live_links,
+            recent_deletes,
+            recent_creates,
+            first_sync: !self.meta.approved.contains(name),
+            ..EntityState::default()
+        })
+    }
+
+    async fn standing(&mut self, entity: &EntityName) -> Result<Standing, ServiceError> {
+        if let Some(known) = self.standings.get(entity) {
+            return Ok(known.clone());
+        }
+        let live_links = self.store.live_links(entity).await?;
+        let mut complete = Pair::new(false, false);
+        let mut unhealthy = Pair::new(false, false);
+        for side in Side::BOTH {
+            complete[side] = self.store.cursor(entity, side).await?.complete;
+            unhealthy[side] = complete[side]
+                && live_links > 0
+                && self.store.alive(entity, side).await? * 2 < live_links;
+        }
+        let standing = Standing { live_links, complete, unhealthy };
+        self.standings.insert(entity.clone(), standing.clone());
+        Ok(standing)
+    }
 }
 
 /// Adds, for the unlinked subjects, every record that could be their counterpart or their double.
@@ -363,28 +403,17 @@ fn is_claimed(subject: &Subject, claimed: &BTreeSet<(Side, RecordId)>) -> bool {
     subject.link.is_none() && (is_it(Side::Left) || is_it(Side::Right))
 }
 
-fn remember_links(all: &mut PlannedLinks, entity: &Entity, chunk: &EntityPlan, first_sync: bool) {
+fn remember_links(all: &mut PlannedLinks, entity: &Entity, chunk: &EntityPlan, alone: bool) {
     for ((side, id), link) in &chunk.planned_links {
         all.creates(&entity.name, *side, id, link);
     }
-    // A first plan may be withheld while other entities run: nothing is to rest on its links yet.
-    if first_sync {
+    // It may be withheld: nothing is to rest on its links yet.
+    if alone {
         return;
     }
     for op in &chunk.ops {
         if let OpKind::Link { ends, .. } = &op.kind {
             all.links(&entity.name, ends);
         }
-    }
-}
-
-fn guard_input(frame: &EntityState) -> GuardInput {
-    GuardInput {
-        live_links: frame.live_links,
-        recent_deletes: frame.recent_deletes.clone(),
-        recent_creates: frame.recent_creates.clone(),
-        unhealthy: frame.unhealthy.clone(),
-        scope_changed: frame.scope_changed,
-        first_sync: frame.first_sync,
     }
 }

@@ -18,7 +18,6 @@ use crmsync_core::model::{
 use super::apply::{Applier, Tally};
 use super::error::ServiceError;
 use super::observe::Observer;
-use super::planning::Planned;
 use super::recover::recover;
 use super::run::{RunContext, RunReport, approve, prepare, recorded};
 use crate::store::{Effect, RouteMeta, RouteStore, RunRecord};
@@ -104,7 +103,7 @@ async fn take_back(
         effects.iter().filter_map(|effect| entry(effect, &seen, resumes)).collect();
     let mut undo = plan_undo(&entries, &seen, &can_restore(run, &effects));
     leave_unwritable(run, &mut undo);
-    let guarded = Planned { plan: guarded(run, store, &undo).await? };
+    let guarded = guarded(run, store, &undo).await?;
     let (plan, _) = approve(run, store, guarded).await?;
     record.plan_hash = Some(plan.hash.clone());
     if plan.guards.iter().any(|guard| !guard.withheld.is_empty()) {

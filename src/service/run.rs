@@ -1,6 +1,6 @@
 //! The order of a run, on one page: semantics §4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::apply::{Applier, Tally};
 use super::error::{Exit, ServiceError};
 use super::labels::{Labels, Words};
 use super::observe::{Extent, Observer};
-use super::planning::{Consent, Planned, Scope, plan_route, plan_subjects};
+use super::planning::{Consent, Planner, Scope};
 use super::recover::recover;
 use crate::clock::Ambient;
 use crate::connectors::{Account, Connector, Cost};
@@ -253,16 +253,16 @@ async fn steps(
     recover(run, store).await?;
     observe_all(run, store, &meta, &scope).await?;
     record.phase = "plan".into();
-    let planned = plan_route(run, store, &meta, &scope).await?;
-    let (plan, approved) = approve(run, store, planned).await?;
+    let mut planner = Planner::new(run, store, &meta, &scope);
+    let (plan, approved) = approve(run, store, planner.route().await?).await?;
     record.plan_hash = Some(plan.hash.clone());
     record.phase = "apply".into();
     store.save_run(record).await?;
     let applier = Applier::new(run, store);
     let mut tally = applier.apply(&plan).await?;
     let consent = if approved { Consent::Given } else { Consent::NotAsked };
-    settle_passes(run, store, &meta, &scope, consent, &mut tally).await?;
-    finish_meta(run, store, meta, &scope, &plan, approved).await?;
+    settle_passes(run, store, &mut planner, consent, &mut tally).await?;
+    finish_meta(run, store, &meta, &scope, &plan, approved).await?;
     Ok((plan, tally))
 }
 
@@ -274,7 +274,7 @@ pub(super) async fn dry_run(
     let meta = store.meta().await?;
     let scope = prepare(run, store, &meta).await?;
     observe_all(run, store, &meta, &scope).await?;
-    Ok(plan_route(run, store, &meta, &scope).await?.plan)
+    Planner::new(run, store, &meta, &scope).route().await
 }
 
 /// Plans from what the store knows, reading neither side.
@@ -284,7 +284,7 @@ pub(super) async fn plan_known(
 ) -> Result<Plan, ServiceError> {
     let meta = store.meta().await?;
     let scope = Scope::compare(run, &meta);
-    Ok(plan_route(run, store, &meta, &scope).await?.plan)
+    Planner::new(run, store, &meta, &scope).route().await
 }
 
 /// Fingerprints, mode and what they force, before anything is read.
@@ -396,9 +396,8 @@ async fn mark_record(
 pub(super) async fn approve(
     run: &RunContext<'_>,
     store: &RouteStore,
-    planned: Planned,
+    mut plan: Plan,
 ) -> Result<(Plan, bool), ServiceError> {
-    let mut plan = planned.plan;
     let needs_approval = plan.guards.iter().any(|guard| !guard.withheld.is_empty());
     let by_hash = run.options.approve.as_deref() == Some(plan.hash.as_str());
     let approved = match &run.options.ask {
@@ -428,8 +427,7 @@ pub(super) async fn approve(
 async fn settle_passes(
     run: &RunContext<'_>,
     store: &RouteStore,
-    meta: &RouteMeta,
-    scope: &Scope,
+    planner: &mut Planner<'_>,
     consent: Consent,
     tally: &mut Tally,
 ) -> Result<(), ServiceError> {
@@ -447,28 +445,39 @@ async fn settle_passes(
                 side.drain_dirty().await?;
             }
         }
-        let keys: BTreeMap<EntityName, Vec<SubjectKey>> =
-            touched.into_iter().fold(BTreeMap::new(), |mut all, key| {
-                all.entry(key.0).or_insert_with(Vec::new).push(key.1);
-                all
-            });
-        let planned = plan_subjects(run, store, meta, scope, &keys, consent).await?;
-        let later = Applier::new(run, store).apply(&planned.plan).await?;
+        let keys = still_marked(store, touched).await?;
+        let plan = planner.subjects(&keys, consent).await?;
+        let later = Applier::new(run, store).apply(&plan).await?;
         tally.absorb(later);
     }
     Ok(())
+}
+
+/// Those of the touched subjects that their commits left something to do for.
+async fn still_marked(
+    store: &RouteStore,
+    touched: BTreeSet<(EntityName, SubjectKey)>,
+) -> Result<BTreeMap<EntityName, Vec<SubjectKey>>, ServiceError> {
+    let mut by_entity: BTreeMap<EntityName, Vec<SubjectKey>> = BTreeMap::new();
+    for (entity, subject) in touched {
+        by_entity.entry(entity).or_default().push(subject);
+    }
+    for (entity, subjects) in &mut by_entity {
+        *subjects = store.marked_among(entity, subjects).await?;
+    }
+    Ok(by_entity)
 }
 
 /// Remembers what this run was made under, once it is through.
 async fn finish_meta(
     run: &RunContext<'_>,
     store: &RouteStore,
-    mut meta: RouteMeta,
+    before: &RouteMeta,
     scope: &Scope,
     plan: &Plan,
     approved: bool,
 ) -> Result<(), ServiceError> {
-    let before = meta.clone();
+    let mut meta = before.clone();
     meta.identity = Some(identity(run));
     let whole = run.options.entities.is_empty() && run.options.record.is_none();
     if whole
@@ -489,7 +498,7 @@ async fn finish_meta(
             }
         }
     }
-    if meta != before {
+    if meta != *before {
         store.save_meta(&meta).await?;
     }
     Ok(())

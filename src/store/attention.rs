@@ -320,6 +320,35 @@ impl RouteReader {
         Ok(both.into_iter().take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
     }
 
+    /// Those of `subjects` that are marked, in the order of their texts.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn marked_among(
+        &self,
+        entity: &EntityName,
+        subjects: &[SubjectKey],
+    ) -> Result<Vec<SubjectKey>, StoreError> {
+        use attention::Column as C;
+        let scope = self.scope(entity).await?;
+        let texts: BTreeSet<_> = subjects.iter().map(codec::subject_text).collect();
+        let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        let mut marked = Vec::new();
+        for texts in texts.chunks(KEYS) {
+            let found: Vec<String> = attention::Entity::find()
+                .select_only()
+                .column(C::Subject)
+                .filter(C::Scope.eq(scope))
+                .filter(C::Subject.is_in(texts.iter().copied()))
+                .order_by_asc(C::Subject)
+                .into_tuple()
+                .all(self.db())
+                .await?;
+            marked.extend(found);
+        }
+        marked.iter().map(|text| codec::subject_key(entity, text)).collect()
+    }
+
     /// How many subjects are marked.
     ///
     /// # Errors

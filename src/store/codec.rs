@@ -90,6 +90,8 @@ pub(super) fn state(code: i16) -> Result<LinkState, StoreError> {
     })
 }
 
+/// States of [`Link::is_live`](crmsync_core::model::Link::is_live).
+pub(super) const LIVE: &[i16] = &[0, 1, 2, 3];
 pub(super) const CREATES: &[i16] = &[1];
 pub(super) const DELETES: &[i16] = &[3, 4];
 

@@ -224,9 +224,9 @@ impl<'a> Batch<'a> {
         let id = op.link.0.as_str();
         let is_begun = self.links.get(id).is_some_and(|link| link.state == LinkState::Creating);
         if is_begun && !journal::has_effects(self.tx, self.scope, id).await? {
+            self.disown(id);
             self.links.remove(id);
             self.removed.insert(id.to_owned());
-            self.owners.retain(|_, owner| owner != id);
             self.marks.subjects.remove(&codec::link_text(id));
         }
         self.marks.maybe(side.other(), source.as_str());
@@ -386,9 +386,9 @@ impl<'a> Batch<'a> {
         if matches!(op.kind, OpKind::Create { .. })
             && self.links.get(&op.link.0).is_some_and(is_begun)
         {
+            self.disown(&op.link.0);
             self.links.remove(&op.link.0);
             self.removed.insert(op.link.0.clone());
-            self.owners.retain(|_, owner| *owner != op.link.0);
         }
         if !self.links.contains_key(&op.link.0) {
             self.marks.subjects.remove(&codec::link_text(&op.link.0));
@@ -510,12 +510,21 @@ impl<'a> Batch<'a> {
 
     fn put(&mut self, link: Link) {
         let id = link.id.0.clone();
-        self.owners.retain(|_, owner| *owner != id);
+        self.disown(&id);
         if link.is_live() {
             self.owners.extend(ends_of(&link.ends).map(|record| (record, id.clone())));
         }
         self.touched.insert(id.clone());
         self.links.insert(id, link);
+    }
+
+    /// The ends of a link as it was are nobody's.
+    fn disown(&mut self, id: &str) {
+        for end in self.links.get(id).into_iter().flat_map(|before| ends_of(&before.ends)) {
+            if self.owners.get(&end).is_some_and(|owner| owner == id) {
+                self.owners.remove(&end);
+            }
+        }
     }
 
     fn effect(

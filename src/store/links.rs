@@ -501,7 +501,7 @@ impl RouteStore {
             link::Entity::update_many()
                 .col_expr(link::Column::Baseline, Expr::value("{}"))
                 .filter(link::Column::Scope.eq(*scope))
-                .filter(link::Column::State.is_in([0, 1, 2, 3]))
+                .filter(link::Column::State.is_in(codec::LIVE.iter().copied()))
                 .exec(&tx)
                 .await?;
             attention::mark_links(&tx, *scope).await?;

@@ -7,15 +7,15 @@ use crmsync_core::model::state::{Candidate, MatchKey};
 use crmsync_core::model::{
     EntityName, LinkId, Observation, Pair, Presence, RecordId, RecordKey, Side,
 };
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
+use sea_orm::sea_query::{Alias, Asterisk, Expr, ExprTrait, Func, Query, SelectStatement};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, PaginatorTrait, QueryFilter,
-    QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 
 use super::observations::{known, load};
 use super::route::KEYS;
-use super::tables::{dirty, effect, former_end, link_end, match_key, observation};
+use super::tables::{dirty, effect, former_end, link, link_end, match_key, observation};
 use super::{Dirty, EntityCounts, RouteReader, StoreError, attention, codec, links};
 
 /// An alive record with its live link.
@@ -376,15 +376,13 @@ impl RouteReader {
     /// When the store cannot be read.
     pub async fn live_links(&self, entity: &EntityName) -> Result<u64, StoreError> {
         let scope = self.scope(entity).await?;
+        use link::Column as C;
         let mut select = Query::select();
-        let distinct = Expr::col(link_end::Column::Link).count_distinct();
         select
-            .expr_as(distinct, Alias::new("links"))
-            .from(link_end::Entity)
-            .and_where(Expr::col(link_end::Column::Scope).eq(scope));
-        let row = self.db().query_one(&select).await?;
-        let count: Option<i64> = row.map(|row| row.try_get("", "links")).transpose()?;
-        Ok(codec::unsigned(count.unwrap_or(0)))
+            .from(link::Entity)
+            .and_where(Expr::col(C::Scope).eq(scope))
+            .and_where(Expr::col(C::State).is_in(codec::LIVE.iter().copied()));
+        self.count(select).await
     }
 
     /// Deletes and archives, then creates, that took effect since `since`, by written side.
@@ -396,21 +394,39 @@ impl RouteReader {
         entity: &EntityName,
         since: DateTime<Utc>,
     ) -> Result<(Pair<u64>, Pair<u64>), StoreError> {
-        use effect::Column as C;
         let scope = self.scope(entity).await?;
         let (mut deletes, mut creates) = (Pair::default(), Pair::default());
         for side in Side::BOTH {
-            let of = |kinds: &[i16]| {
-                effect::Entity::find()
-                    .filter(C::Scope.eq(scope))
-                    .filter(C::At.gte(codec::micros(since)))
-                    .filter(C::Side.eq(codec::side_code(side)))
-                    .filter(C::Kind.is_in(kinds.iter().copied()))
-            };
-            deletes[side] = of(codec::DELETES).count(self.db()).await?;
-            creates[side] = of(codec::CREATES).count(self.db()).await?;
+            deletes[side] = self.effects_since(scope, side, codec::DELETES, since).await?;
+            creates[side] = self.effects_since(scope, side, codec::CREATES, since).await?;
         }
         Ok((deletes, creates))
+    }
+
+    async fn effects_since(
+        &self,
+        scope: i32,
+        side: Side,
+        kinds: &[i16],
+        since: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        use effect::Column as C;
+        let mut select = Query::select();
+        select
+            .from(effect::Entity)
+            .and_where(Expr::col(C::Scope).eq(scope))
+            .and_where(Expr::col(C::Kind).is_in(kinds.iter().copied()))
+            .and_where(Expr::col(C::Side).eq(codec::side_code(side)))
+            .and_where(Expr::col(C::At).gte(codec::micros(since)));
+        self.count(select).await
+    }
+
+    /// Counts the rows of `select`, which names no columns: an index may answer alone.
+    async fn count(&self, mut select: SelectStatement) -> Result<u64, StoreError> {
+        select.expr_as(Func::count(Expr::col(Asterisk)), Alias::new("rows_found"));
+        let row = self.db().query_one(&select).await?;
+        let count: Option<i64> = row.map(|row| row.try_get("", "rows_found")).transpose()?;
+        Ok(codec::unsigned(count.unwrap_or(0)))
     }
 
     /// Alive records that the listing of this epoch did not show, by ID, after `after`.
@@ -447,11 +463,13 @@ impl RouteReader {
     /// When the store cannot be read.
     pub async fn alive(&self, entity: &EntityName, side: Side) -> Result<u64, StoreError> {
         use observation::Column as C;
-        let find = observation::Entity::find()
-            .filter(C::Scope.eq(self.scope(entity).await?))
-            .filter(C::Side.eq(codec::side_code(side)))
-            .filter(C::Presence.eq(codec::presence_code(Presence::Alive)));
-        Ok(find.count(self.db()).await?)
+        let mut select = Query::select();
+        select
+            .from(observation::Entity)
+            .and_where(Expr::col(C::Scope).eq(self.scope(entity).await?))
+            .and_where(Expr::col(C::Side).eq(codec::side_code(side)))
+            .and_where(Expr::col(C::Presence).eq(codec::presence_code(Presence::Alive)));
+        self.count(select).await
     }
 
     /// Ends of live links that were never observed. Such an end is dirty from the moment it is linked, and an

@@ -14,6 +14,9 @@ use sea_orm::{
 
 use super::{RouteReader, StoreError};
 
+/// Rows of one answer that SQLite's thread may be ahead of the reader: more than any statement names keys.
+const ROWS_AHEAD: usize = 1_024;
+
 /// A scope's number and its entity's name, as other tables carry them.
 pub(super) type Scopes = BTreeMap<(RouteName, EntityName), i32>;
 
@@ -113,6 +116,8 @@ fn sqlite(url: &str, connections: u32) -> ConnectOptions {
             // An armed intent must survive a power cut, not only a killed process: assumption A5.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(30))
+            // A whole answer: its thread need not wait for us row by row.
+            .row_buffer_size(ROWS_AHEAD)
             // Kilobytes: the writer's indexes grow at random places, readers walk theirs in order.
             .pragma("cache_size", if connections == 1 { "-32768" } else { "-2048" })
             .pragma("temp_store", "memory")

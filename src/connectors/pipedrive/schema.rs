@@ -56,7 +56,7 @@ fn canonical(code: &str) -> &str {
     alias.map_or(code, |(_, key)| *key)
 }
 
-fn field(name: impl Into<String>, label: impl Into<String>, kind: FieldKind) -> FieldSchema {
+fn field(name: &str, label: impl Into<String>, kind: FieldKind) -> FieldSchema {
     FieldSchema {
         name: RemoteField::new(name),
         label: label.into(),
@@ -110,7 +110,7 @@ const LONG_TEXT: usize = 65_000;
 fn list_entries(key: &str, label: &str, labels: &[&str], kind: FieldKind) -> Vec<FieldSchema> {
     labels
         .iter()
-        .map(|entry| field(format!("{key}[{entry}]"), format!("{label} ({entry})"), kind))
+        .map(|entry| field(&format!("{key}[{entry}]"), format!("{label} ({entry})"), kind))
         .collect()
 }
 
@@ -118,7 +118,7 @@ fn address_parts(key: &str, label: &str, custom: bool) -> Vec<FieldSchema> {
     let part = |(part, words): &(&str, &str)| FieldSchema {
         custom,
         max_length: Some(SHORT_TEXT),
-        ..field(format!("{key}.{part}"), format!("{label} ({words})"), FieldKind::Text)
+        ..field(&format!("{key}.{part}"), format!("{label} ({words})"), FieldKind::Text)
     };
     let mut parts: Vec<_> = ADDRESS_PARTS.iter().map(part).collect();
     parts.push(FieldSchema {
@@ -126,7 +126,7 @@ fn address_parts(key: &str, label: &str, custom: bool) -> Vec<FieldSchema> {
         writable_on_create: false,
         writable_on_update: false,
         ..field(
-            format!("{key}.{}", fields::FORMATTED_ADDRESS),
+            &format!("{key}.{}", fields::FORMATTED_ADDRESS),
             format!("{label} (formatted)"),
             FieldKind::Text,
         )
@@ -215,7 +215,7 @@ fn stages(pickers: &Pickers) -> Vec<OptionSchema> {
 
 fn price(currency: &wire::Currency) -> FieldSchema {
     let code = &currency.code;
-    field(format!("prices[{code}]"), format!("Price ({code})"), FieldKind::Money)
+    field(&format!("prices[{code}]"), format!("Price ({code})"), FieldKind::Money)
 }
 
 /// A custom field, or the parts of one that is stored as an object.
@@ -223,7 +223,7 @@ fn custom_fields(row: &wire::Field, pickers: &Pickers) -> Vec<FieldSchema> {
     let (code, label) = (row.code.as_str(), row.name.as_str());
     let one = |name: String, label: String, kind| FieldSchema {
         custom: true,
-        ..field(name, label, kind)
+        ..field(&name, label, kind)
     };
     let part = |part: &str, label: String, kind| one(format!("{code}.{part}"), label, kind);
     match row.type_name.as_str() {

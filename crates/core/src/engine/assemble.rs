@@ -160,21 +160,23 @@ fn cancel_relinked(ops: &mut Vec<Op>, rows: &mut Vec<OpenRow>) {
 
 /// Two new links never hold the same record (I11): where chunks claim one twice, a person decides.
 fn claim_once(entity: &EntityName, ops: &mut Vec<Op>) -> Vec<OpenRow> {
-    let mut claims: BTreeMap<(Side, &RecordId), BTreeSet<&LinkId>> = BTreeMap::new();
-    for op in ops.iter() {
-        for (side, id) in claimed(op) {
-            claims.entry((side, id)).or_default().insert(&op.link);
-        }
-    }
-    let twice: Vec<_> = claims.into_iter().filter(|(_, links)| links.len() > 1).collect();
-    let row = |((side, id), _): &((Side, &RecordId), BTreeSet<&LinkId>)| {
-        let records = Pair::from_side(*side, Some((*id).clone()), None);
+    let claim = |op| claimed(op).into_iter().map(move |(side, id)| (side, id, &op.link));
+    let mut claims: Vec<_> = ops.iter().flat_map(claim).collect();
+    claims.sort_unstable();
+    claims.dedup();
+    let same_record = |one: &(Side, &RecordId, &LinkId), next: &(Side, &RecordId, &LinkId)| {
+        (one.0, one.1) == (next.0, next.1)
+    };
+    let twice: Vec<_> = claims.chunk_by(same_record).filter(|claims| claims.len() > 1).collect();
+    let row = |claims: &&[(Side, &RecordId, &LinkId)]| {
+        let (side, id, _) = claims[0];
+        let records = Pair::from_side(side, Some(id.clone()), None);
         let about = About { entity, link: None, records, modified_at: Pair::default() };
         about.row(RowKind::Match, Code::Ambiguous, None)
     };
     let rows = twice.iter().map(row).collect();
     let links: BTreeSet<LinkId> =
-        twice.iter().flat_map(|(_, links)| links.iter().map(|link| (*link).clone())).collect();
+        twice.iter().flat_map(|claims| claims.iter().map(|(_, _, link)| (*link).clone())).collect();
     ops.retain(|op| !links.contains(&op.link));
     rows
 }

@@ -1,5 +1,6 @@
 //! Values of fields in canonical form.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -52,7 +53,12 @@ pub enum Value {
 impl Value {
     /// Makes a text: NFC, LF, trimmed; empty text is [`Value::Empty`].
     pub fn text(raw: &str) -> Self {
-        let text: String = raw.nfc().collect::<String>().replace("\r\n", "\n").replace('\r', "\n");
+        let is_plain = raw.is_ascii() && !raw.contains('\r');
+        let text = if is_plain {
+            Cow::Borrowed(raw)
+        } else {
+            Cow::Owned(raw.nfc().collect::<String>().replace("\r\n", "\n").replace('\r', "\n"))
+        };
         let trimmed = text.trim();
         if trimmed.is_empty() { Self::Empty } else { Self::Text(trimmed.to_owned()) }
     }
