@@ -139,7 +139,8 @@ fn aliases(
     let text = std::fs::read_to_string(&full)
         .map_err(|error| Failure::config(format!("cannot read {}: {error}", path.display())))?;
     let file = mapping::parse(&path.display().to_string(), &text).map_err(|found| {
-        Failure::config(format!("{}:{}: {}", found.path, found.line, found.message))
+        let lines: Vec<_> = found.iter().map(ToString::to_string).collect();
+        Failure::config(lines.join("\n"))
     })?;
     let side =
         Side::BOTH.into_iter().find(|side| file.module(*side) == module).ok_or_else(|| {

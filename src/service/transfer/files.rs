@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crmsync_core::files::{neutralize, restore};
-use zip::ZipWriter;
-use zip::write::{SimpleFileOptions, StreamWriter};
+use zip::write::SimpleFileOptions;
+use zip::{ZipArchive, ZipWriter};
 
 /// What a file is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +71,15 @@ impl Rows {
         }
         // An entry borrows its archive, so it is unpacked by a thread of its own into a pipe.
         let (unpacked, mut packed) = io::pipe()?;
+        let path = path.to_owned();
         let unpacking = std::thread::spawn(move || {
-            let entry =
-                zip::read::read_zipfile_from_stream(&mut reader).map_err(io::Error::other)?;
-            let mut entry = entry.ok_or_else(|| io::Error::other("the zip is empty"))?;
+            if path == Path::new("-") {
+                let entry = zip::read::read_zipfile_from_stream(&mut reader).map_err(io::Error::other)?;
+                let mut entry = entry.ok_or_else(|| io::Error::other("the zip is empty"))?;
+                return io::copy(&mut entry, &mut packed).map(|_| ());
+            }
+            let mut archive = ZipArchive::new(File::open(path)?).map_err(io::Error::other)?;
+            let mut entry = archive.by_index(0).map_err(io::Error::other)?;
             io::copy(&mut entry, &mut packed).map(|_| ())
         });
         Self::of(Box::new(BufReader::new(unpacked)), Some(unpacking))
@@ -233,7 +238,11 @@ pub struct Sink {
 
 enum Out {
     Plain(BufWriter<Box<dyn Write + Send>>),
-    Zip(Box<ZipWriter<StreamWriter<BufWriter<Box<dyn Write + Send>>>>>),
+    Zip(Box<ZipWriter<BufWriter<File>>>),
+}
+
+fn plain(out: Box<dyn Write + Send>) -> Out {
+    Out::Plain(BufWriter::with_capacity(1 << 16, out))
 }
 
 impl Write for Out {
@@ -277,21 +286,19 @@ impl Sink {
             part.push(".part");
             (PathBuf::from(part), path.to_owned())
         });
-        let out: Box<dyn Write + Send> = match &part {
-            Some((part, _)) => Box::new(File::create(part)?),
-            None => Box::new(io::stdout()),
-        };
-        let out = BufWriter::with_capacity(1 << 16, out);
-        let inner = if is_zip {
-            let mut zip = ZipWriter::new_stream(out);
-            let ending = if format == Format::Csv { ".csv" } else { ".jsonl" };
-            let known = inner_name.ends_with(ending) || is_json;
-            let entry = if known { inner_name.to_owned() } else { format!("{inner_name}{ending}") };
-            let options = SimpleFileOptions::default().large_file(true);
-            zip.start_file(entry, options).map_err(io::Error::other)?;
-            Out::Zip(Box::new(zip))
-        } else {
-            Out::Plain(out)
+        let inner = match &part {
+            Some((part, _)) if is_zip => {
+                let mut zip = ZipWriter::new(BufWriter::with_capacity(1 << 16, File::create(part)?));
+                let ending = if format == Format::Csv { ".csv" } else { ".jsonl" };
+                let known = inner_name.ends_with(ending) || is_json;
+                let entry =
+                    if known { inner_name.to_owned() } else { format!("{inner_name}{ending}") };
+                let options = SimpleFileOptions::default().large_file(true);
+                zip.start_file(entry, options).map_err(io::Error::other)?;
+                Out::Zip(Box::new(zip))
+            }
+            Some((part, _)) => plain(Box::new(File::create(part)?)),
+            None => plain(Box::new(io::stdout())),
         };
         let mut sink = Self { inner, format, guards, columns, part };
         if sink.format == Format::Csv {
@@ -353,7 +360,7 @@ impl Sink {
     pub fn finish(self) -> io::Result<()> {
         match self.inner {
             Out::Plain(mut out) => out.flush()?,
-            Out::Zip(zip) => zip.finish().map_err(io::Error::other)?.into_inner().flush()?,
+            Out::Zip(zip) => zip.finish().map_err(io::Error::other)?.flush()?,
         }
         match self.part {
             Some((part, path)) => std::fs::rename(part, path),

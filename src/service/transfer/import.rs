@@ -90,7 +90,7 @@ struct Importer<'a> {
     options: &'a Import,
     columns: Columns,
     /// What each column of the file stands for, as far as seen.
-    meanings: BTreeMap<Arc<str>, Result<FieldSchema, String>>,
+    meanings: BTreeMap<Arc<str>, Result<Arc<FieldSchema>, String>>,
     /// The field that is the key, unless it is the ID.
     key: Option<FieldSchema>,
     /// Records by their key's value.
@@ -228,12 +228,12 @@ impl<'a> Importer<'a> {
     }
 
     /// The field that a column stands for; `None` for the ID and for columns that begin with `_`.
-    fn meaning(&mut self, name: &Arc<str>) -> Option<&Result<FieldSchema, String>> {
+    fn meaning(&mut self, name: &Arc<str>) -> Option<&Result<Arc<FieldSchema>, String>> {
         if name.starts_with('_') || &**name == ID {
             return None;
         }
         if !self.meanings.contains_key(name) {
-            let meaning = self.columns.field(name).and_then(|field| self.writable(field));
+            let meaning = self.columns.field(name).and_then(|field| self.writable(field)).map(Arc::new);
             self.meanings.insert(Arc::clone(name), meaning);
         }
         self.meanings.get(name)
@@ -319,7 +319,7 @@ impl<'a> Importer<'a> {
             }
             let field = match self.meaning(name) {
                 None => continue,
-                Some(Ok(field)) => field.clone(),
+                Some(Ok(field)) => Arc::clone(field),
                 Some(Err(reason)) => {
                     wrong = wrong.or(Some((name.to_string(), reason.clone())));
                     continue;
@@ -333,7 +333,7 @@ impl<'a> Importer<'a> {
                         ready.key = Some(fold(&value));
                     }
                     if !value.is_empty() || self.options.clears {
-                        ready.fields.insert(field.name, value);
+                        ready.fields.insert(field.name.clone(), value);
                     }
                 }
                 Err(reason) => wrong = wrong.or(Some((name.to_string(), reason))),
