@@ -74,7 +74,8 @@ impl Rows {
         let path = path.to_owned();
         let unpacking = std::thread::spawn(move || {
             if path == Path::new("-") {
-                let entry = zip::read::read_zipfile_from_stream(&mut reader).map_err(io::Error::other)?;
+                let entry =
+                    zip::read::read_zipfile_from_stream(&mut reader).map_err(io::Error::other)?;
                 let mut entry = entry.ok_or_else(|| io::Error::other("the zip is empty"))?;
                 return io::copy(&mut entry, &mut packed).map(|_| ());
             }
@@ -288,7 +289,8 @@ impl Sink {
         });
         let inner = match &part {
             Some((part, _)) if is_zip => {
-                let mut zip = ZipWriter::new(BufWriter::with_capacity(1 << 16, File::create(part)?));
+                let mut zip =
+                    ZipWriter::new(BufWriter::with_capacity(1 << 16, File::create(part)?));
                 let ending = if format == Format::Csv { ".csv" } else { ".jsonl" };
                 let known = inner_name.ends_with(ending) || is_json;
                 let entry =

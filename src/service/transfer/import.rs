@@ -98,6 +98,9 @@ struct Importer<'a> {
     success: Option<Sink>,
     errors: Option<Sink>,
     error_columns: Vec<String>,
+    /// Checked rows that wait to be written together, and their keys.
+    batch: Vec<Ready>,
+    keys: BTreeSet<String>,
     imported: Imported,
 }
 
@@ -123,44 +126,21 @@ pub async fn import(
     let mut importer = Importer::new(connector, module, options, columns, rows.header())?;
     importer.read_keys(progress).await?;
     progress.phase(&format!("importing into {module}"), None);
-    let size = importer.batch_size();
-    let (mut batch, mut keys) = (Vec::with_capacity(size), BTreeSet::new());
     loop {
         if options.cancel.is_cancelled() {
-            importer.stop_at(&batch, "stopped".into());
+            importer.stop("stopped".into());
             break;
         }
-        let next = rows.read_next().map_err(unreadable)?;
-        let is_last = next.is_none();
-        match next {
-            Some(row) if line_of(&row) < options.from_line => continue,
-            Some(row) => {
-                importer.imported.read += 1;
-                progress.advance(1);
-                match row.and_then(|row| importer.check(row)) {
-                    Ok(ready) => {
-                        // Two rows about one record go one after the other.
-                        let repeats =
-                            ready.key.as_ref().is_some_and(|key| !keys.insert(key.clone()));
-                        if repeats && !importer.write(std::mem::take(&mut batch)).await? {
-                            importer.stop_at(std::slice::from_ref(&ready), String::new());
-                            break;
-                        }
-                        if repeats {
-                            keys = ready.key.iter().cloned().collect();
-                        }
-                        batch.push(ready);
-                    }
-                    Err(bad) => importer.fail(&bad)?,
-                }
-            }
-            None => {}
+        let Some(row) = rows.read_next().map_err(unreadable)? else {
+            importer.flush().await?;
+            break;
+        };
+        if line_of(&row) < options.from_line {
+            continue;
         }
-        if is_last || batch.len() >= size {
-            keys.clear();
-            if !importer.write(std::mem::take(&mut batch)).await? || is_last {
-                break;
-            }
+        progress.advance(1);
+        if !importer.add(row).await? {
+            break;
         }
     }
     importer.finish()
@@ -196,6 +176,8 @@ impl<'a> Importer<'a> {
             success: None,
             errors: None,
             error_columns: header.iter().map(ToString::to_string).collect(),
+            batch: Vec::new(),
+            keys: BTreeSet::new(),
             imported: Imported::default(),
         };
         for name in header {
@@ -233,7 +215,8 @@ impl<'a> Importer<'a> {
             return None;
         }
         if !self.meanings.contains_key(name) {
-            let meaning = self.columns.field(name).and_then(|field| self.writable(field)).map(Arc::new);
+            let meaning =
+                self.columns.field(name).and_then(|field| self.writable(field)).map(Arc::new);
             self.meanings.insert(Arc::clone(name), meaning);
         }
         self.meanings.get(name)
@@ -304,6 +287,38 @@ impl<'a> Importer<'a> {
         }
     }
 
+    /// Takes a row; `false` when the side went out of reach and the import stops.
+    async fn add(&mut self, row: Result<Row, BadRow>) -> Result<bool, ServiceError> {
+        self.imported.read += 1;
+        let mut ready = match row.and_then(|row| self.check(row)) {
+            Ok(ready) => ready,
+            Err(bad) => {
+                self.fail(&bad)?;
+                return Ok(true);
+            }
+        };
+        // Two rows about one record go one after the other.
+        let repeats = ready.key.as_ref().is_some_and(|key| self.keys.contains(key));
+        if repeats && !self.flush().await? {
+            self.batch.push(ready);
+            self.stop(String::new());
+            return Ok(false);
+        }
+        if let Some((column, reason)) = self.find(&mut ready) {
+            self.fail(&BadRow { row: ready.row, column, reason })?;
+            return Ok(true);
+        }
+        self.keys.extend(ready.key.clone());
+        self.batch.push(ready);
+        if self.batch.len() < self.batch_size() { Ok(true) } else { self.flush().await }
+    }
+
+    async fn flush(&mut self) -> Result<bool, ServiceError> {
+        self.keys.clear();
+        let batch = std::mem::take(&mut self.batch);
+        self.write(batch).await
+    }
+
     fn check(&mut self, row: Row) -> Result<Ready, BadRow> {
         let mut ready = Ready {
             row: Row { line: row.line, cells: Vec::new() },
@@ -338,9 +353,6 @@ impl<'a> Importer<'a> {
                 }
                 Err(reason) => wrong = wrong.or(Some((name.to_string(), reason))),
             }
-        }
-        if wrong.is_none() {
-            wrong = self.find(&mut ready);
         }
         match wrong {
             Some((column, reason)) => Err(BadRow { row, column, reason }),
@@ -499,6 +511,12 @@ impl<'a> Importer<'a> {
             }
             None => Ok(true),
         }
+    }
+
+    /// The next run begins with the first row that waits.
+    fn stop(&mut self, reason: String) {
+        let waiting = std::mem::take(&mut self.batch);
+        self.stop_at(&waiting, reason);
     }
 
     fn stop_at(&mut self, rows: &[Ready], reason: String) {
