@@ -55,7 +55,11 @@ pub(super) async fn run_import(context: &Context, args: &ImportArgs) -> Result<E
     let connector = operations::connector(context, &config, connection).await?;
     operations::schema(connector.as_ref(), connection, module).await?;
     let path = file(context, &args.file);
-    let beside = (path != Path::new("-")).then(|| errors_beside(&path));
+    let beside = if path == Path::new("-") {
+        context.folder.join("import.errors.csv")
+    } else {
+        errors_beside(&path)
+    };
     let options = Import {
         mode: mode(args.mode),
         key: args.key.clone(),
@@ -64,7 +68,7 @@ pub(super) async fn run_import(context: &Context, args: &ImportArgs) -> Result<E
         dry_run: args.dry_run,
         from_line: args.from_line,
         success: args.success.as_ref().map(|path| file(context, path)),
-        errors: args.errors.as_ref().map(|path| file(context, path)).or(beside),
+        errors: args.errors.as_ref().map(|path| file(context, path)).or(Some(beside)),
         path,
         cancel: context.cancel.clone(),
     };
@@ -114,9 +118,7 @@ fn show(imported: &Imported, options: &Import) -> String {
         );
     }
     if let (Some(line), Some(reason)) = (imported.stopped_at, &imported.stopped_by) {
-        text += &format!(
-            "stopped: {reason}; rows before line {line} are done, go on with --from-line {line}\n"
-        );
+        text += &format!("stopped: {reason}; go on with --from-line {line}\n");
     }
     text
 }

@@ -101,6 +101,8 @@ struct Importer<'a> {
     /// Checked rows that wait to be written together, and their keys.
     batch: Vec<Ready>,
     keys: BTreeSet<String>,
+    /// The last row that was read.
+    last_line: u64,
     imported: Imported,
 }
 
@@ -128,7 +130,7 @@ pub async fn import(
     progress.phase(&format!("importing into {module}"), None);
     loop {
         if options.cancel.is_cancelled() {
-            importer.stop("stopped".into());
+            importer.stop();
             break;
         }
         let Some(row) = rows.read_next().map_err(unreadable)? else {
@@ -178,6 +180,7 @@ impl<'a> Importer<'a> {
             error_columns: header.iter().map(ToString::to_string).collect(),
             batch: Vec::new(),
             keys: BTreeSet::new(),
+            last_line: 0,
             imported: Imported::default(),
         };
         for name in header {
@@ -290,6 +293,7 @@ impl<'a> Importer<'a> {
     /// Takes a row; `false` when the side went out of reach and the import stops.
     async fn add(&mut self, row: Result<Row, BadRow>) -> Result<bool, ServiceError> {
         self.imported.read += 1;
+        self.last_line = line_of(&row);
         let mut ready = match row.and_then(|row| self.check(row)) {
             Ok(ready) => ready,
             Err(bad) => {
@@ -300,9 +304,7 @@ impl<'a> Importer<'a> {
         // Two rows about one record go one after the other.
         let repeats = ready.key.as_ref().is_some_and(|key| self.keys.contains(key));
         if repeats && !self.flush().await? {
-            self.batch.push(ready);
-            self.stop(String::new());
-            return Ok(false);
+            return self.abandon(vec![ready]);
         }
         if let Some((column, reason)) = self.find(&mut ready) {
             self.fail(&BadRow { row: ready.row, column, reason })?;
@@ -409,7 +411,7 @@ impl<'a> Importer<'a> {
                 results.extend(self.connector.create(self.module, rows).await);
             }
             if !self.settle(new, results, "created")? {
-                return Ok(false);
+                return self.abandon(known);
             }
         }
         if known.is_empty() {
@@ -438,8 +440,8 @@ impl<'a> Importer<'a> {
                         .extend(page.records.into_iter().map(|record| (record.id.clone(), record)));
                 }
                 Err(error) => {
-                    self.stop_at(&known, error.to_string());
-                    return Ok(false);
+                    self.imported.stopped_by = Some(error.to_string());
+                    return self.abandon(known);
                 }
             }
         }
@@ -473,7 +475,7 @@ impl<'a> Importer<'a> {
         results: Vec<RowResult>,
         outcome: &'static str,
     ) -> Result<bool, ServiceError> {
-        let mut stopped = None;
+        let mut unwritten = Vec::new();
         for (ready, result) in rows.into_iter().zip(results) {
             match result {
                 Ok(written) => {
@@ -488,7 +490,8 @@ impl<'a> Importer<'a> {
                     self.succeed(&ready.row, &written.id, outcome)?;
                 }
                 Err(error) if ServiceError::is_side_down(&error.kind) => {
-                    stopped = stopped.or(Some((ready.row.line, error.to_string())));
+                    self.imported.stopped_by.get_or_insert(error.to_string());
+                    unwritten.push(ready);
                 }
                 Err(error) => {
                     let column = if let ErrorKind::Invalid { field, .. }
@@ -503,29 +506,25 @@ impl<'a> Importer<'a> {
                 }
             }
         }
-        match stopped {
-            Some((line, reason)) => {
-                self.imported.stopped_at = Some(line);
-                self.imported.stopped_by = Some(reason);
-                Ok(false)
-            }
-            None => Ok(true),
+        if unwritten.is_empty() { Ok(true) } else { self.abandon(unwritten) }
+    }
+
+    /// A person stops: the next run begins with the first row that waits.
+    fn stop(&mut self) {
+        let first = self.batch.first().map(|ready| ready.row.line);
+        self.imported.stopped_at = first.or(Some(self.last_line + 1));
+        self.imported.stopped_by = Some("stopped".into());
+    }
+
+    /// The side is out of reach: what was read and not written goes to the refused rows, so that the next run can
+    /// begin behind it.
+    fn abandon(&mut self, rows: Vec<Ready>) -> Result<bool, ServiceError> {
+        let reason = self.imported.stopped_by.clone().unwrap_or_default();
+        for ready in rows {
+            self.fail(&BadRow { row: ready.row, column: String::new(), reason: reason.clone() })?;
         }
-    }
-
-    /// The next run begins with the first row that waits.
-    fn stop(&mut self, reason: String) {
-        let waiting = std::mem::take(&mut self.batch);
-        self.stop_at(&waiting, reason);
-    }
-
-    fn stop_at(&mut self, rows: &[Ready], reason: String) {
-        let line = rows.iter().map(|ready| ready.row.line).min();
-        self.imported.stopped_at = match (self.imported.stopped_at, line) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other).or(Some(self.options.from_line + self.imported.read + 1)),
-        };
-        self.imported.stopped_by.get_or_insert(reason);
+        self.imported.stopped_at = Some(self.last_line + 1);
+        Ok(false)
     }
 
     fn succeed(&mut self, row: &Row, id: &RecordId, outcome: &str) -> Result<(), ServiceError> {
