@@ -250,6 +250,8 @@ impl Connector for Sql {
             plan: format!("{name} {version}"),
             time_zone: Some(self.settings.time_zone),
             currency: None,
+            // A row filter hides rows without a word.
+            sees_all: self.settings.complete,
             warnings: Vec::new(),
             fingerprint: format!("{name} {place}:{user}"),
         })
