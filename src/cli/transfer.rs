@@ -11,7 +11,7 @@ use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::operations;
 use super::progress::progress;
-use super::render::{counted, note};
+use super::render::{counted, joined, note};
 use crate::service::transfer::export::{Export, export};
 use crate::service::transfer::files::Format;
 use crate::service::transfer::import::{Import, Imported, Mode, import};
@@ -88,39 +88,36 @@ pub(super) async fn run_import(context: &Context, args: &ImportArgs) -> Result<E
 
 fn show(imported: &Imported, options: &Import) -> String {
     let would = if options.dry_run { "would be " } else { "" };
-    let mut text = format!("{} read", counted(imported.read, "row"));
-    for (count, done) in [
+    let done = [
         (imported.created, "created"),
         (imported.updated, "updated"),
         (imported.deleted, "deleted"),
         (imported.failed, "refused"),
-    ] {
-        if count > 0 {
-            text += &format!(", {count} {would}{done}");
-        }
-    }
-    text.push('\n');
-    for error in &imported.errors {
+    ];
+    let counts = done.into_iter().filter(|(count, _)| *count > 0);
+    let counts = joined(counts.map(|(count, done)| format!(", {count} {would}{done}")));
+    let errors = joined(imported.errors.iter().map(|error| {
         let column =
             if error.column.is_empty() { String::new() } else { format!(" `{}`", error.column) };
-        text += &format!("  line {}:{column} {}\n", error.line, error.reason);
-    }
-    let listed = imported.errors.len() as u64;
-    if imported.failed > listed {
-        text += &format!("  and {} more\n", imported.failed - listed);
-    }
-    if let Some(errors) =
-        options.errors.as_ref().filter(|_| imported.failed > 0 && !options.dry_run)
-    {
-        text += &format!(
-            "refused rows are in {}; correct them there and import that file\n",
-            errors.display()
-        );
-    }
-    if let (Some(line), Some(reason)) = (imported.stopped_at, &imported.stopped_by) {
-        text += &format!("stopped: {reason}; go on with --from-line {line}\n");
-    }
-    text
+        format!("  line {}:{column} {}\n", error.line, error.reason)
+    }));
+    let more = match imported.failed - imported.errors.len() as u64 {
+        0 => String::new(),
+        more => format!("  and {more} more\n"),
+    };
+    let refused = options.errors.as_ref().filter(|_| imported.failed > 0 && !options.dry_run);
+    let refused = refused.map(|path| {
+        format!("refused rows are in {}; correct them there and import that file\n", path.display())
+    });
+    let stopped = imported.stopped_at.zip(imported.stopped_by.as_ref());
+    let stopped =
+        stopped.map(|(line, reason)| format!("stopped: {reason}; go on with --from-line {line}\n"));
+    format!(
+        "{}{counts}\n{errors}{more}{}{}",
+        counted(imported.read, "row"),
+        refused.unwrap_or_default(),
+        stopped.unwrap_or_default()
+    )
 }
 
 /// `contacts.csv` fails into `contacts.errors.csv`.

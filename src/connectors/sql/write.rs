@@ -171,14 +171,14 @@ impl Sql {
                 }
                 Err(undone) => undone,
             };
-            match work.halves().filter(|_| undone.is_about_rows()) {
-                Some([first, second]) => waiting.extend([second, first]),
-                None => {
-                    let kind = self.refused(table, work, &undone).await;
-                    for at in work.places() {
-                        outcomes[at] = Err(kind.clone());
-                    }
-                }
+            let halves = work.halves().filter(|_| undone.is_about_rows());
+            if let Some([first, second]) = halves {
+                waiting.extend([second, first]);
+                continue;
+            }
+            let kind = self.refused(table, work, &undone).await;
+            for at in work.places() {
+                outcomes[at] = Err(kind.clone());
             }
         }
     }

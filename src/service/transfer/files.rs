@@ -49,8 +49,16 @@ pub struct Rows {
 }
 
 enum Inner {
-    Csv { reader: Box<csv::Reader<Box<dyn BufRead + Send>>>, header: Vec<Arc<str>> },
-    JsonLines { reader: Box<dyn BufRead + Send>, line: u64 },
+    Csv {
+        reader: Box<csv::Reader<Box<dyn BufRead + Send>>>,
+        header: Vec<Arc<str>>,
+        /// Lines that the reader's count is behind: it stands before the `\n` of a `\r\n`.
+        behind: u64,
+    },
+    JsonLines {
+        reader: Box<dyn BufRead + Send>,
+        line: u64,
+    },
 }
 
 impl Rows {
@@ -97,6 +105,7 @@ impl Rows {
         let inner = if head.trim_ascii_start().first() == Some(&b'{') {
             Inner::JsonLines { reader, line: 0 }
         } else {
+            let behind = u64::from(first_line(head).ends_with(b"\r"));
             let delimiter = delimiter(head);
             let mut reader = Box::new(
                 csv::ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(reader),
@@ -112,7 +121,7 @@ impl Rows {
                     "the header names the column `{twice}` twice"
                 )));
             }
-            Inner::Csv { reader, header }
+            Inner::Csv { reader, header, behind }
         };
         Ok(Self { inner, unpacking })
     }
@@ -131,7 +140,7 @@ impl Rows {
     /// When the file cannot be read to its end.
     pub fn read_next(&mut self) -> io::Result<Option<Result<Row, BadRow>>> {
         let next = match &mut self.inner {
-            Inner::Csv { reader, header } => next_csv(reader, header)?,
+            Inner::Csv { reader, header, behind } => next_csv(reader, header, *behind)?,
             Inner::JsonLines { reader, line } => next_json(reader.as_mut(), line)?,
         };
         if next.is_none()
@@ -143,32 +152,36 @@ impl Rows {
     }
 }
 
+fn first_line(head: &[u8]) -> &[u8] {
+    head.split(|byte| *byte == b'\n').next().unwrap_or_default()
+}
+
 /// The first line says which of the three usual ones it is.
 fn delimiter(head: &[u8]) -> u8 {
-    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let count = |delimiter: u8| line.iter().filter(|byte| **byte == delimiter).count();
+    let line = first_line(head);
+    let count = |delimiter: u8| line.split(|byte| *byte == delimiter).count();
     [b',', b';', b'\t'].into_iter().max_by_key(|one| (count(*one), *one == b',')).unwrap_or(b',')
 }
 
 fn next_csv(
     reader: &mut csv::Reader<Box<dyn BufRead + Send>>,
     header: &[Arc<str>],
+    behind: u64,
 ) -> io::Result<Option<Result<Row, BadRow>>> {
     let mut record = csv::ByteRecord::new();
     if !reader.read_byte_record(&mut record)? {
         return Ok(None);
     }
-    let line = record.position().map_or(0, csv::Position::line);
+    let line = record.position().map_or(0, csv::Position::line) + behind;
     let mut row = Row { line, cells: Vec::with_capacity(header.len()) };
     let mut wrong = None;
     for (at, bytes) in record.iter().enumerate() {
         let name = header.get(at).cloned().unwrap_or_else(|| format!("_extra{}", at + 1).into());
-        let text = match std::str::from_utf8(bytes) {
-            Ok(text) => restore(text).to_owned(),
-            Err(_) => {
-                wrong = wrong.or(Some((name.to_string(), "is no UTF-8 text".to_owned())));
-                String::from_utf8_lossy(bytes).into_owned()
-            }
+        let text = if let Ok(text) = std::str::from_utf8(bytes) {
+            restore(text).to_owned()
+        } else {
+            wrong = wrong.or(Some((name.to_string(), "is no UTF-8 text".to_owned())));
+            String::from_utf8_lossy(bytes).into_owned()
         };
         row.cells.push((name, text));
     }

@@ -297,7 +297,7 @@ impl Warehouse {
                 )),
                 None if is_new => {}
                 None => {
-                    statements.push(ddl::add(dialect, schema, &sheet.table, &column.name, shape))
+                    statements.push(ddl::add(dialect, schema, &sheet.table, &column.name, shape));
                 }
             }
             changed.push((place, column, shape));
