@@ -11,7 +11,7 @@ use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::operations;
 use super::progress::progress;
-use super::render::{counted, joined, note};
+use super::render::{counted, note};
 use crate::service::transfer::export::{Export, export};
 use crate::service::transfer::files::Format;
 use crate::service::transfer::import::{Import, Imported, Mode, import};
@@ -88,36 +88,37 @@ pub(super) async fn run_import(context: &Context, args: &ImportArgs) -> Result<E
 
 fn show(imported: &Imported, options: &Import) -> String {
     let would = if options.dry_run { "would be " } else { "" };
-    let done = [
+    let counts = [
         (imported.created, "created"),
         (imported.updated, "updated"),
         (imported.deleted, "deleted"),
         (imported.failed, "refused"),
     ];
-    let counts = done.into_iter().filter(|(count, _)| *count > 0);
-    let counts = joined(counts.map(|(count, done)| format!(", {count} {would}{done}")));
-    let errors = joined(imported.errors.iter().map(|error| {
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let counts = counts.map(|(count, done)| format!("{count} {would}{done}"));
+    let read = format!("{} read", counted(imported.read, "row"));
+    let mut lines = vec![[read].into_iter().chain(counts).collect::<Vec<_>>().join(", ")];
+    lines.extend(imported.errors.iter().map(|error| {
         let column =
             if error.column.is_empty() { String::new() } else { format!(" `{}`", error.column) };
-        format!("  line {}:{column} {}\n", error.line, error.reason)
+        format!("  line {}:{column} {}", error.line, error.reason)
     }));
-    let more = match imported.failed - imported.errors.len() as u64 {
-        0 => String::new(),
-        more => format!("  and {more} more\n"),
-    };
-    let refused = options.errors.as_ref().filter(|_| imported.failed > 0 && !options.dry_run);
-    let refused = refused.map(|path| {
-        format!("refused rows are in {}; correct them there and import that file\n", path.display())
-    });
-    let stopped = imported.stopped_at.zip(imported.stopped_by.as_ref());
-    let stopped =
-        stopped.map(|(line, reason)| format!("stopped: {reason}; go on with --from-line {line}\n"));
-    format!(
-        "{}{counts}\n{errors}{more}{}{}",
-        counted(imported.read, "row"),
-        refused.unwrap_or_default(),
-        stopped.unwrap_or_default()
-    )
+    let listed = imported.errors.len() as u64;
+    if imported.failed > listed {
+        lines.push(format!("  and {} more", imported.failed - listed));
+    }
+    if let Some(errors) =
+        options.errors.as_ref().filter(|_| imported.failed > 0 && !options.dry_run)
+    {
+        lines.push(format!(
+            "refused rows are in {}; correct them there and import that file",
+            errors.display()
+        ));
+    }
+    if let (Some(line), Some(reason)) = (imported.stopped_at, &imported.stopped_by) {
+        lines.push(format!("stopped: {reason}; go on with --from-line {line}"));
+    }
+    lines.join("\n") + "\n"
 }
 
 /// `contacts.csv` fails into `contacts.errors.csv`.

@@ -179,7 +179,7 @@ impl Replica {
         let mut target = match &self.settings.to {
             ReplicaTarget::Connection(name) => {
                 let settings = connect::warehouse(config, name, ambient)?;
-                Target::Database(Box::new(Warehouse::open(&settings).await?))
+                Target::Database(Box::new(Warehouse::open(&settings, &ambient.clock).await?))
             }
             ReplicaTarget::Folder(folder) => {
                 let landing = Landing::open(folder, &self.name, &ambient.ids.next());
@@ -227,7 +227,7 @@ impl Replica {
     ) -> Result<(), ServiceError> {
         match target {
             Target::Database(warehouse) => {
-                match self.load_first(stream, warehouse, options, progress, report).await {
+                match self.fill_database(stream, warehouse, options, progress, report).await {
                     // Rows of a first load came twice: from the last stored place on, they meet by key.
                     Err(ServiceError::Connector(error))
                         if matches!(error.kind, ErrorKind::Duplicate { .. }) =>
@@ -253,7 +253,7 @@ impl Replica {
         self.load(stream, warehouse, options, progress, report, Meeting::Replace).await
     }
 
-    async fn load_first(
+    async fn fill_database(
         &self,
         stream: &Stream,
         warehouse: &mut Warehouse,

@@ -171,8 +171,7 @@ impl Sql {
                 }
                 Err(undone) => undone,
             };
-            let halves = work.halves().filter(|_| undone.is_about_rows());
-            if let Some([first, second]) = halves {
+            if let Some([first, second]) = work.halves().filter(|_| undone.is_about_rows()) {
                 waiting.extend([second, first]);
                 continue;
             }

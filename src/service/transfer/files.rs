@@ -49,16 +49,8 @@ pub struct Rows {
 }
 
 enum Inner {
-    Csv {
-        reader: Box<csv::Reader<Box<dyn BufRead + Send>>>,
-        header: Vec<Arc<str>>,
-        /// Lines that the reader's count is behind: it stands before the `\n` of a `\r\n`.
-        behind: u64,
-    },
-    JsonLines {
-        reader: Box<dyn BufRead + Send>,
-        line: u64,
-    },
+    Csv { reader: Box<csv::Reader<Box<dyn BufRead + Send>>>, header: Vec<Arc<str>>, is_crlf: bool },
+    JsonLines { reader: Box<dyn BufRead + Send>, line: u64 },
 }
 
 impl Rows {
@@ -105,8 +97,7 @@ impl Rows {
         let inner = if head.trim_ascii_start().first() == Some(&b'{') {
             Inner::JsonLines { reader, line: 0 }
         } else {
-            let behind = u64::from(first_line(head).ends_with(b"\r"));
-            let delimiter = delimiter(head);
+            let (delimiter, is_crlf) = (delimiter(head), ends_in_crlf(head));
             let mut reader = Box::new(
                 csv::ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(reader),
             );
@@ -121,7 +112,7 @@ impl Rows {
                     "the header names the column `{twice}` twice"
                 )));
             }
-            Inner::Csv { reader, header, behind }
+            Inner::Csv { reader, header, is_crlf }
         };
         Ok(Self { inner, unpacking })
     }
@@ -140,7 +131,7 @@ impl Rows {
     /// When the file cannot be read to its end.
     pub fn read_next(&mut self) -> io::Result<Option<Result<Row, BadRow>>> {
         let next = match &mut self.inner {
-            Inner::Csv { reader, header, behind } => next_csv(reader, header, *behind)?,
+            Inner::Csv { reader, header, is_crlf } => next_csv(reader, header, *is_crlf)?,
             Inner::JsonLines { reader, line } => next_json(reader.as_mut(), line)?,
         };
         if next.is_none()
@@ -152,27 +143,28 @@ impl Rows {
     }
 }
 
-fn first_line(head: &[u8]) -> &[u8] {
-    head.split(|byte| *byte == b'\n').next().unwrap_or_default()
-}
-
 /// The first line says which of the three usual ones it is.
 fn delimiter(head: &[u8]) -> u8 {
-    let line = first_line(head);
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let count = |delimiter: u8| line.split(|byte| *byte == delimiter).count();
     [b',', b';', b'\t'].into_iter().max_by_key(|one| (count(*one), *one == b',')).unwrap_or(b',')
+}
+
+/// Whether lines end in CR LF. The reader then counts a line only with the next row, so its rows stand one further on.
+fn ends_in_crlf(head: &[u8]) -> bool {
+    head.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"\r"))
 }
 
 fn next_csv(
     reader: &mut csv::Reader<Box<dyn BufRead + Send>>,
     header: &[Arc<str>],
-    behind: u64,
+    is_crlf: bool,
 ) -> io::Result<Option<Result<Row, BadRow>>> {
     let mut record = csv::ByteRecord::new();
     if !reader.read_byte_record(&mut record)? {
         return Ok(None);
     }
-    let line = record.position().map_or(0, csv::Position::line) + behind;
+    let line = record.position().map_or(0, csv::Position::line) + u64::from(is_crlf);
     let mut row = Row { line, cells: Vec::with_capacity(header.len()) };
     let mut wrong = None;
     for (at, bytes) in record.iter().enumerate() {

@@ -78,8 +78,8 @@ pub(super) fn is_own(place: &Place) -> bool {
     place.name.trim_start_matches('_').starts_with(OWN)
 }
 
-/// What a catalog row says of a column; the schema is the connection's own.
-type Read = fn(&Texts<'_>, Option<&str>) -> Option<Described>;
+/// Reads one row of a catalog's answer, given the module's own schema.
+type ReadColumn = fn(&Texts<'_>, Option<&str>) -> Option<Described>;
 
 pub(super) async fn columns(
     client: &Client,
@@ -87,7 +87,7 @@ pub(super) async fn columns(
     own: Option<&str>,
 ) -> Result<Columns, ErrorKind> {
     let schema = place.schema.as_deref().unwrap_or_default();
-    let (sql, read): (&str, Read) = match client.dialect {
+    let (sql, read): (&str, ReadColumn) = match client.dialect {
         Dialect::Sqlite => (sqlite::COLUMNS, sqlite::column),
         Dialect::Postgres => (postgres::COLUMNS, postgres::column),
         Dialect::MySql => (mysql::COLUMNS, mysql::column),
