@@ -5,7 +5,7 @@ use crmsync_simulator::pipedrive::Loss;
 use crmsync_simulator::zoho::Access;
 use serde_json::json;
 
-use crate::world::{Setup, World, each_on_its_own, propagating};
+use crate::world::{Setup, World, each_on_its_own, propagating, shipped};
 
 #[derive(Clone, Copy, Debug)]
 enum Lost {
@@ -120,4 +120,35 @@ async fn given_a_person_hidden_from_an_ordinary_user_when_synced_for_days_then_i
     let codes: Vec<_> = rows.iter().map(|row| row.code.as_str()).collect();
     assert!(codes.contains(&"UNCONFIRMED_ABSENCE"), "{rows:#?}");
     assert_eq!((world.sandbox.zoho.count("Contacts"), pipedrive.count("persons")), (2, 2));
+}
+
+/// A person that was deleted so long ago that nothing tells of it: two reads that find nothing prove it, where the
+/// canary can be read.
+#[tokio::test]
+async fn given_a_canary_that_cannot_be_read_when_a_person_is_missing_then_nothing_is_inferred() {
+    for (canary, waits) in [("", false), (", canary = 999999", true)] {
+        let mut mappings = shipped(&["account.toml", "contact.toml"]);
+        let right = format!("right  = {{ module = \"persons\"{canary} }}");
+        mappings[1].1 = mappings[1].1.replace("right  = { module = \"persons\" }", &right);
+        assert!(mappings[1].1.contains(&right));
+        let world = World::with(Setup { mappings, ..Setup::default() }).await;
+        for name in ["Byron", "King"] {
+            let email = format!("{name}@example.com");
+            world.sandbox.zoho.add("Contacts", json!({ "Last_Name": name, "Email": email }));
+        }
+        world.settle().await;
+        let lost = world.sandbox.pipedrive.all("persons")[0]["id"].as_i64().unwrap();
+        world.sandbox.pipedrive.delete("persons", lost);
+        world.advance(40 * 86_400);
+
+        for _ in 0..4 {
+            world.sync().await;
+            world.advance(300);
+        }
+
+        let rows = world.open_rows().await;
+        let waiting = rows.iter().any(|row| row.code.as_str() == "UNCONFIRMED_ABSENCE");
+        assert_eq!(waiting, waits, "{canary}: {rows:#?}");
+        assert_eq!(world.sandbox.zoho.count("Contacts"), 2);
+    }
 }
