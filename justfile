@@ -18,6 +18,10 @@ demo *args:
 bench *args:
     cargo bench --bench sync -- {{args}}
 
+# The same for databases: copies of a CRM, files.
+bench-relational *args:
+    cargo bench --bench relational -- {{args}}
+
 # Bans, licenses, sources.
 deny:
     cargo deny check

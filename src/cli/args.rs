@@ -85,6 +85,12 @@ pub enum Command {
     Audit(Audit),
     /// Seal the stored sign-ins with a new key
     RotateKey,
+    /// Write a file's rows into a module
+    Import(Import),
+    /// Write a module's records to a file
+    Export(ExportModule),
+    /// Copy streams of a CRM into a database or a folder
+    Replicate(Replicate),
     /// Sync two simulated CRMs on this machine: no account, no network
     Demo(Demo),
     /// Serve both CRM simulators on this machine
@@ -100,6 +106,94 @@ pub struct Init {
     /// Where to write
     #[arg(default_value = ".")]
     pub folder: PathBuf,
+    /// Mapping sets to write, such as zoho-sql
+    #[arg(long, value_name = "SET", value_delimiter = ',', default_value = "zoho-pipedrive")]
+    pub mappings: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Import {
+    /// CSV or JSON Lines, or a zip of either; - reads stdin
+    pub file: PathBuf,
+    /// Where to: connection/Module
+    #[arg(long, value_name = "CONNECTION/MODULE")]
+    pub to: String,
+    /// What becomes of a row
+    #[arg(long, value_enum, default_value_t = ImportMode::Insert)]
+    pub mode: ImportMode,
+    /// Column that names a record: id, or a field with a value of its own in each record
+    #[arg(long, value_name = "COLUMN", default_value = "id")]
+    pub key: String,
+    /// Mapping file whose canonical names the columns have
+    #[arg(long, value_name = "FILE")]
+    pub mapping: Option<PathBuf>,
+    /// Write empty cells too: they clear
+    #[arg(long)]
+    pub clear_empty: bool,
+    /// Check every row and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Go on with this line
+    #[arg(long, value_name = "LINE", default_value_t = 0)]
+    pub from_line: u64,
+    /// File for the rows that were imported, with their records' IDs
+    #[arg(long, value_name = "FILE")]
+    pub success: Option<PathBuf>,
+    /// File for the rows that were refused, with the reason; NAME.errors.csv when absent
+    #[arg(long, value_name = "FILE")]
+    pub errors: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ImportMode {
+    /// Make a record of each row
+    Insert,
+    /// Change the record that the key names
+    Update,
+    /// Change the record that the key names, or make one
+    Upsert,
+    /// Delete the record that the key names
+    Delete,
+}
+
+#[derive(Args, Debug)]
+pub struct ExportModule {
+    /// Where from: connection/Module
+    #[arg(value_name = "CONNECTION/MODULE")]
+    pub from: String,
+    /// File to write, by its ending CSV, JSON Lines or a zip of either; - writes to stdout
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+    /// Write this format whatever the file is called
+    #[arg(long, value_enum)]
+    pub format: Option<FileFormat>,
+    /// Only these fields, by name or label
+    #[arg(long, value_name = "FIELD", value_delimiter = ',')]
+    pub fields: Vec<String>,
+    /// Leave cells as they are that a spreadsheet would run as formulas
+    #[arg(long)]
+    pub keep_formulas: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum FileFormat {
+    Csv,
+    Jsonl,
+}
+
+#[derive(Args, Debug)]
+pub struct Replicate {
+    /// Name of a [replications.…] table; all of them when absent
+    pub name: Option<String>,
+    /// List the streams with method, key and cursor, and copy nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Copy only these streams
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub streams: Vec<String>,
+    /// Read everything again, whatever is there
+    #[arg(long)]
+    pub full: bool,
 }
 
 #[derive(Args, Debug)]

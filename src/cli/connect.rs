@@ -32,6 +32,8 @@ struct Connected {
     missing_scopes: Vec<String>,
     /// External-ID fields that are in place now: module and API name.
     installed: Vec<(String, String)>,
+    /// Where changes are noted from now on: module and table.
+    noted: Vec<(String, String)>,
 }
 
 pub(super) async fn run(context: &Context, args: &Connect) -> Result<Exit, Failure> {
@@ -58,6 +60,9 @@ pub(super) async fn run(context: &Context, args: &Connect) -> Result<Exit, Failu
     let mut connected = Connected { missing_scopes, ..connected(name, account) };
     if args.install {
         for (module, label) in &mapped {
+            if let Some(table) = connector.install_change_capture(module).await? {
+                connected.noted.push((module.to_string(), table));
+            }
             let Some(label) = label else { continue };
             let field = connector.install_external_id(module, label).await?;
             connected.installed.push((module.to_string(), field.to_string()));
@@ -87,6 +92,9 @@ fn show(connected: &Connected, install: bool) -> String {
     text += &joined(connected.warnings.iter().map(|warning| format!("warning: {warning}\n")));
     let installed = connected.installed.iter();
     text += &joined(installed.map(|(module, field)| format!("external ID of {module}: {field}\n")));
+    let noted = connected.noted.iter();
+    text +=
+        &joined(noted.map(|(module, table)| format!("changes of {module} are noted in {table}\n")));
     if install && connected.installed.is_empty() {
         text += "no mapping names an external ID for this connection\n";
     }

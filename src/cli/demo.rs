@@ -97,7 +97,7 @@ impl Stage {
             .await
             .map_err(|error| failed("start the simulators", error))?;
         seed_demo(&sandbox.zoho, &sandbox.pipedrive);
-        init::write_mappings(folder.path())?;
+        init::write_mappings(folder.path(), init::SET)?;
         let mappings = folder.path().join("mappings/zoho-pipedrive");
         let store = format!("sqlite://{}", folder.path().join("crmsync.db").display());
         let text = sandbox.config(&store, &mappings);

@@ -1,5 +1,6 @@
 //! `init`: a folder to start from. Never overwrites.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -18,8 +19,8 @@ use crate::config::Environment;
 #[folder = "mappings/"]
 struct Shipped;
 
-/// The set that `init` writes.
-const SET: &str = "zoho-pipedrive/";
+/// The set that most deployments begin with.
+pub(super) const SET: &str = "zoho-pipedrive";
 pub(super) const KEY: &str = "CRMSYNC_KEY";
 
 #[derive(Serialize)]
@@ -36,16 +37,27 @@ pub(super) fn run(context: &Context, args: &Init) -> Result<Exit, Failure> {
         write_new(&folder, ".env.example", include_str!("../../templates/init/env.example"))?,
         write_new(&folder, ".gitignore", ".env\ncrmsync.db*\n")?,
     ];
-    written.extend(write_mappings(&folder)?);
+    for set in &args.mappings {
+        written.extend(write_mappings(&folder, set)?);
+    }
     written.push(write_key(context, &folder)?);
     context.output.result(&written, || show(&written))?;
     Ok(Exit::Clean)
 }
 
-/// Writes the shipped mapping files below `mappings/` of a folder.
-pub(super) fn write_mappings(folder: &Path) -> Result<Vec<Written>, Failure> {
+/// Writes a shipped set below `mappings/` of a folder.
+pub(super) fn write_mappings(folder: &Path, set: &str) -> Result<Vec<Written>, Failure> {
     let mut written = Vec::new();
-    for path in Shipped::iter().filter(|path| path.starts_with(SET) && path.ends_with(".toml")) {
+    let paths: Vec<_> = Shipped::iter()
+        .filter(|path| path.strip_prefix(set).is_some_and(|rest| rest.starts_with('/')))
+        .collect();
+    if paths.is_empty() {
+        let sets: BTreeSet<_> =
+            Shipped::iter().filter_map(|path| Some(path.split_once('/')?.0.to_owned())).collect();
+        let help = format!("sets: {}", sets.into_iter().collect::<Vec<_>>().join(", "));
+        return Err(Failure::config(format!("no mapping set is called `{set}`")).help(help));
+    }
+    for path in paths {
         let file =
             Shipped::get(&path).ok_or_else(|| Failure::config("a shipped mapping is gone"))?;
         let text = String::from_utf8_lossy(&file.data);

@@ -27,6 +27,7 @@ mod plan_view;
 pub mod progress;
 mod redirect;
 pub mod render;
+mod replicate;
 pub mod report;
 mod rotate_key;
 mod rows_view;
@@ -35,6 +36,7 @@ mod runs;
 mod sandbox;
 mod sides;
 mod status;
+mod transfer;
 mod why;
 
 use std::io::IsTerminal as _;
@@ -136,6 +138,9 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Status => status::run(context).await,
         Command::Audit(args) => audit::run(context, args).await,
         Command::RotateKey => rotate_key::run(context).await,
+        Command::Import(args) => transfer::run_import(context, args).await,
+        Command::Export(args) => transfer::run_export(context, args).await,
+        Command::Replicate(args) => replicate::run(context, args).await,
         Command::Demo(args) => demo::demo(context, args.once).await,
         Command::Sandbox(args) => sandbox::sandbox(context, args).await,
         Command::Completions(args) => completions::completions(context, args),

@@ -1,5 +1,6 @@
 //! Connections: the systems a deployment knows, one variant a kind.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::period::Lifetime;
@@ -85,7 +86,28 @@ pub enum PipedriveSignIn {
 #[derive(Clone, Debug)]
 pub struct Sql {
     pub url: Secret,
+    /// Its tables go by their bare names.
     pub schema: Option<String>,
+    /// Column that says when a row was last changed, in whichever table has it; `none` to use none.
+    pub modified: Option<String>,
+    /// Zone of times without one.
+    pub time_zone: chrono_tz::Tz,
+    /// How long a transaction may stay open after it stamped a row.
+    pub commit_lag: Duration,
+    /// No filter hides rows from this user: a row that is not there is deleted.
+    pub complete: bool,
+    /// Whether `connect --install` makes triggers that note changes.
+    pub triggers: bool,
+    pub tables: BTreeMap<String, SqlTable>,
+}
+
+/// What one table differs in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SqlTable {
+    /// Key columns of a view, or of a table without a primary key.
+    pub key: Option<Vec<String>>,
+    pub modified: Option<String>,
+    pub complete: Option<bool>,
 }
 
 /// What every CRM connection has.
@@ -310,8 +332,31 @@ fn read_sql(section: &mut Section<'_>) -> Option<Sql> {
     if url.is_none() {
         section.missing("url", "write url = { env = \"WAREHOUSE_URL\" }");
     }
-    let schema = section.text("schema");
-    url.map(|url| Sql { url, schema })
+    let sql = |url| Sql {
+        url,
+        schema: section.text("schema"),
+        modified: section.text("modified"),
+        time_zone: section.parsed("time_zone", time_zone).unwrap_or(chrono_tz::Tz::UTC),
+        commit_lag: section.period("commit_lag").unwrap_or(Duration::from_mins(1)),
+        complete: section.flag("complete").unwrap_or(false),
+        triggers: section.flag("triggers").unwrap_or(true),
+        tables: section.sections("tables").into_iter().map(read_table).collect(),
+    };
+    url.map(sql)
+}
+
+fn read_table((name, mut section): (String, Section<'_>)) -> (String, SqlTable) {
+    let table = SqlTable {
+        key: section.words("key").map(|words| words.into_iter().map(|word| word.text).collect()),
+        modified: section.text("modified"),
+        complete: section.flag("complete"),
+    };
+    section.finish();
+    (name, table)
+}
+
+fn time_zone(text: &str) -> Result<chrono_tz::Tz, String> {
+    text.parse().map_err(|_| format!("`{text}` is no time zone; write one such as Europe/Berlin"))
 }
 
 fn read_shared(section: &mut Section<'_>) -> Shared {

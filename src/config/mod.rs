@@ -26,13 +26,13 @@ mod section;
 mod tests;
 
 pub use connections::{
-    Budget, Connection, Pipedrive, PipedriveSignIn, ReadWith, Region, Shared, Sql, Zoho,
+    Budget, Connection, Pipedrive, PipedriveSignIn, ReadWith, Region, Shared, Sql, SqlTable, Zoho,
     ZohoEnvironment,
 };
 pub use environment::Environment;
 pub use finding::{ConfigError, Finding, Paint};
 pub use period::Lifetime;
-pub use routes::{NewFields, ReplicaDeletes, Replication, Route, Schedule};
+pub use routes::{NewFields, ReplicaDeletes, ReplicaTarget, Replication, Route, Schedule};
 pub use secret::{Secret, SecretMissing};
 
 use section::{Reading, Section};
@@ -151,7 +151,8 @@ fn read(reading: &Reading<'_>, file: &Path, mut root: Section<'_>) -> Option<Con
         .sections("replications")
         .into_iter()
         .filter_map(|(name, section)| {
-            routes::read_replication(section, &connections).map(|replication| (name, replication))
+            routes::read_replication(reading, section, &connections)
+                .map(|replication| (name, replication))
         })
         .collect();
     let sync = read_sync(&mut root);

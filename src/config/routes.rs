@@ -8,7 +8,7 @@ use chrono::NaiveDate;
 use crmsync_core::model::{Pair, Policy, RouteName};
 
 use super::connections::Connection;
-use super::section::{Reading, Section, nearest};
+use super::section::{Reading, Section, Word, nearest};
 
 /// Two sides, one mapping folder, one lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,13 +36,22 @@ pub enum Schedule {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replication {
     pub from: String,
-    pub to: String,
+    pub to: ReplicaTarget,
     /// `None`: all of them.
     pub streams: Option<Vec<String>>,
     pub start_date: Option<NaiveDate>,
     pub new_fields: NewFields,
     pub deletes: ReplicaDeletes,
     pub schedule: Option<Schedule>,
+}
+
+/// Where a replication's streams go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplicaTarget {
+    /// A connection of type `sql`.
+    Connection(String),
+    /// A folder of compressed JSON Lines.
+    Folder(PathBuf),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,36 +111,49 @@ const POLICIES: [(&str, Policy); 6] = [
 ];
 
 pub(super) fn read_replication(
+    reading: &Reading<'_>,
     mut section: Section<'_>,
     connections: &Connections,
 ) -> Option<Replication> {
     let from = read_side(&mut section, "from", connections);
-    let to = read_side(&mut section, "to", connections);
-    let replication = Replication {
-        from: from.clone().unwrap_or_default(),
-        to: to.clone().unwrap_or_default(),
-        streams: section.words("streams").and_then(|words| {
-            let names: Vec<_> = words.into_iter().map(|word| word.text).collect();
-            (names != ["all"]).then_some(names)
-        }),
-        start_date: section.parsed("start_date", parse_date),
-        new_fields: section
-            .choice("new_fields", &[("add", NewFields::Add), ("ignore", NewFields::Ignore)])
-            .unwrap_or_default(),
-        deletes: section
-            .choice(
-                "deletes",
-                &[
-                    ("soft", ReplicaDeletes::Soft),
-                    ("hard", ReplicaDeletes::Hard),
-                    ("keep", ReplicaDeletes::Keep),
-                ],
-            )
-            .unwrap_or_default(),
-        schedule: read_schedule(&mut section),
-    };
+    let to = read_target(reading, &mut section, connections);
+    let streams = section.words("streams").and_then(|words| {
+        let names: Vec<_> = words.into_iter().map(|word| word.text).collect();
+        (names != ["all"]).then_some(names)
+    });
+    let start_date = section.parsed("start_date", parse_date);
+    let new_fields = section
+        .choice("new_fields", &[("add", NewFields::Add), ("ignore", NewFields::Ignore)])
+        .unwrap_or_default();
+    let deletes = section
+        .choice(
+            "deletes",
+            &[
+                ("soft", ReplicaDeletes::Soft),
+                ("hard", ReplicaDeletes::Hard),
+                ("keep", ReplicaDeletes::Keep),
+            ],
+        )
+        .unwrap_or_default();
+    let schedule = read_schedule(&mut section);
     section.finish();
-    from.and(to).map(|_| replication)
+    Some(Replication { from: from?, to: to?, streams, start_date, new_fields, deletes, schedule })
+}
+
+/// A connection's name, or a folder: a text with a slash.
+fn read_target(
+    reading: &Reading<'_>,
+    section: &mut Section<'_>,
+    connections: &Connections,
+) -> Option<ReplicaTarget> {
+    let Some(word) = section.word("to") else {
+        section.missing("to", "write to = \"…\", the name of a [connections.…] table or a folder/");
+        return None;
+    };
+    if word.text.contains('/') {
+        return Some(ReplicaTarget::Folder(reading.folder.join(word.text)));
+    }
+    named(section, "to", word, connections).map(ReplicaTarget::Connection)
 }
 
 /// Connections as read; `None` for one that has a mistake of its own.
@@ -146,6 +168,15 @@ fn read_side(
         section.missing(key, &format!("write {key} = \"…\", the name of a [connections.…] table"));
         return None;
     };
+    named(section, key, word, connections)
+}
+
+fn named(
+    section: &Section<'_>,
+    key: &'static str,
+    word: Word,
+    connections: &Connections,
+) -> Option<String> {
     if connections.contains_key(&word.text) {
         return Some(word.text);
     }

@@ -5,11 +5,14 @@
 //! decode is an error, never a default. Read this file, then `http.rs`, then one connector's `docs.md`.
 
 pub mod http;
+pub mod landing;
 pub mod memory;
 pub mod oauth;
 pub mod pacing;
 pub mod pipedrive;
 pub mod retry;
+pub mod sql;
+pub mod streams;
 pub mod zoho;
 
 use std::collections::BTreeMap;
@@ -55,6 +58,8 @@ pub struct Capabilities {
     pub page: usize,
     /// Rows that one scan can walk; beyond, a scan restarts from the last modified time seen.
     pub scan_limit: Option<usize>,
+    /// [`Connector::list`] tells what changed since a time; else every listing shows everything.
+    pub delta: bool,
     /// [`Connector::deleted`] answers for this module.
     pub deletion_feed: bool,
     /// Writes answer with the stored record, so that no read-back is needed.
@@ -240,6 +245,11 @@ pub trait Connector: Send + Sync {
     /// Drops cached metadata: the next [`Connector::describe`] asks the side again.
     fn forget_metadata(&self) {}
 
+    /// Its lists as they are, where they can be copied.
+    fn streams(&self) -> Option<&dyn streams::Streams> {
+        None
+    }
+
     async fn users(&self) -> Result<Vec<User>, ConnectorError>;
 
     /// One page of alive records. `records` hold every requested field that the side returned.
@@ -294,6 +304,14 @@ pub trait Connector: Send + Sync {
         module: &ModuleName,
         label: &str,
     ) -> Result<RemoteField, ConnectorError>;
+
+    /// Has the side note changes and deletions of `module` from now on, where that can be installed; answers where.
+    async fn install_change_capture(
+        &self,
+        _module: &ModuleName,
+    ) -> Result<Option<String>, ConnectorError> {
+        Ok(None)
+    }
 
     /// What the side itself remembers about changes of the named fields of one record: the newest, not all.
     /// `None` where it keeps no history of the module.

@@ -17,6 +17,7 @@ use crate::config::{self, Config, Connection, Lifetime, PipedriveSignIn, Shared,
 use crate::connectors::http::HttpSettings;
 use crate::connectors::memory::Memory;
 use crate::connectors::pipedrive::{self, Pipedrive};
+use crate::connectors::sql::{self, Sql};
 use crate::connectors::zoho::{self, Hosts, OauthClient, Pinning, REGIONS, Zoho, region_hosts};
 use crate::connectors::{Account, Connector, Cost};
 use crate::store::Store;
@@ -84,10 +85,50 @@ pub async fn connector(
             let settings = pipedrive_settings(name, settings, store, ambient).await?;
             Ok(Arc::new(Pipedrive::connect(settings, ambient.clock.clone())?))
         }
-        Connection::Sql(_) => Err(ServiceError::Config(format!(
-            "connection `{name}`: databases cannot be a side of a route yet; use Zoho CRM or Pipedrive"
+        Connection::Sql(settings) => {
+            let settings = sql_settings(name, settings, ambient)?;
+            Ok(Arc::new(Sql::connect(settings, ambient.clock.clone())?))
+        }
+    }
+}
+
+/// How a database connection is opened, for those who copy into it.
+pub(super) fn warehouse(
+    config: &Config,
+    name: &str,
+    ambient: &Ambient,
+) -> Result<sql::Settings, ServiceError> {
+    let connection =
+        config.connections.get(name).ok_or_else(|| unknown_connection(config, name))?;
+    match connection {
+        Connection::Sql(settings) => sql_settings(name, settings, ambient),
+        Connection::Zoho(_) | Connection::Pipedrive(_) => Err(ServiceError::Config(format!(
+            "connection `{name}` is no database; a replication's `to` names one of type sql, or a folder"
         ))),
     }
+}
+
+fn sql_settings(
+    name: &str,
+    settings: &config::Sql,
+    ambient: &Ambient,
+) -> Result<sql::Settings, ServiceError> {
+    let table = |table: &config::SqlTable| sql::TableSettings {
+        key: table.key.clone(),
+        modified: table.modified.clone(),
+        complete: table.complete,
+    };
+    let tables = settings.tables.iter().map(|(name, given)| (name.clone(), table(given)));
+    Ok(sql::Settings {
+        schema: settings.schema.clone(),
+        modified: settings.modified.clone(),
+        time_zone: settings.time_zone,
+        commit_lag: settings.commit_lag,
+        complete: settings.complete,
+        triggers: settings.triggers,
+        tables: tables.collect(),
+        ..sql::Settings::new(name, reveal(&settings.url)?.clone(), seed(ambient))
+    })
 }
 
 /// The OAuth client of a Zoho connection: what `connect` exchanges a grant code with.

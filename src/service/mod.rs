@@ -18,12 +18,14 @@ pub mod observe;
 mod overwritten;
 pub mod planning;
 pub mod recover;
+pub mod replicate;
 pub mod review;
 pub mod run;
 pub mod session;
 pub mod spending;
 mod tokens;
 pub mod topology;
+pub mod transfer;
 
 pub use error::{Exit, ServiceError};
 pub use labels::{Labels, Words};

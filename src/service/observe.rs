@@ -62,7 +62,8 @@ impl<'a> Observer<'a> {
     pub(super) async fn observe(&self, extent: Extent) -> Result<Accepted, ServiceError> {
         let mut cursor = self.store.cursor(&self.entity.name, self.side).await?;
         let mut accepted = Accepted::default();
-        let whole = extent == Extent::Full || self.outlasts_evidence(&cursor);
+        let whole =
+            extent == Extent::Full || !self.capabilities().delta || self.outlasts_evidence(&cursor);
         if whole || !cursor.complete || cursor.scan.is_some() {
             add(&mut accepted, self.full_scan(&mut cursor).await?);
         } else if let Some(delta) = self.delta(&mut cursor).await? {
@@ -130,6 +131,10 @@ impl<'a> Observer<'a> {
             }
         }
         cursor.epoch = scan.epoch;
+        if !self.capabilities().delta {
+            // Nothing tells what changed meanwhile; the next run lists everything again.
+            return self.finish_scan(cursor, accepted).await;
+        }
         let Some(delta) = self.delta(cursor).await? else {
             // The clock steps while we look: the next run reads everything again.
             *cursor = forget_watermarks(cursor);
@@ -137,7 +142,15 @@ impl<'a> Observer<'a> {
             return Ok(accepted);
         };
         add(&mut accepted, delta);
-        self.doubt_unseen(scan.epoch).await?;
+        self.finish_scan(cursor, accepted).await
+    }
+
+    async fn finish_scan(
+        &self,
+        cursor: &mut Cursor,
+        accepted: Accepted,
+    ) -> Result<Accepted, ServiceError> {
+        self.doubt_unseen(cursor.epoch).await?;
         cursor.complete = true;
         self.store.save_cursor(&self.entity.name, self.side, cursor).await?;
         Ok(accepted)

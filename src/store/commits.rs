@@ -787,16 +787,7 @@ fn named_by_op(op: &Op) -> BTreeSet<Record> {
 
 /// The existing record that an op writes.
 fn target(op: &Op) -> Option<Record> {
-    match &op.kind {
-        OpKind::Update { side, id, .. }
-        | OpKind::Delete { side, id, .. }
-        | OpKind::Archive { side, id, .. } => Some((*side, id.to_string())),
-        OpKind::Create { .. }
-        | OpKind::Link { .. }
-        | OpKind::Agree { .. }
-        | OpKind::Relate { .. }
-        | OpKind::Revive { .. } => None,
-    }
+    op.writes().zip(op.target()).map(|(side, id)| (side, id.to_string()))
 }
 
 /// The record whose counterpart a create makes.

@@ -5,6 +5,7 @@
 mod architecture;
 mod cli;
 mod conformance;
+mod databases;
 mod scenarios;
 mod store;
 mod world;

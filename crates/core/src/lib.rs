@@ -5,6 +5,8 @@
 //! no client and no ORM, and its `Cargo.toml` is the proof.
 
 pub mod engine;
+pub mod files;
 pub mod invariants;
 pub mod mapping;
 pub mod model;
+pub mod replica;

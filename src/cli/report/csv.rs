@@ -106,24 +106,7 @@ fn candidates(conflict: &Conflict) -> String {
     ids.join(" ")
 }
 
-const RISKY: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
-
-/// Keeps a spreadsheet from reading a cell as a formula. Plain negative numbers stay numbers.
-pub fn neutralize(cell: &str) -> String {
-    let risky = cell.starts_with(RISKY) && Decimal::from_str(cell).is_err();
-    // A cell that already starts with a quote and a risky character would lose its quote when read back.
-    let quoted = cell
-        .strip_prefix('\'')
-        .is_some_and(|rest| rest.starts_with(['\'']) || rest.starts_with(RISKY));
-    if risky || quoted { format!("'{cell}") } else { cell.to_owned() }
-}
-
-fn restore(cell: &str) -> &str {
-    match cell.strip_prefix('\'') {
-        Some(rest) if rest.starts_with(RISKY) || rest.starts_with('\'') => rest,
-        Some(_) | None => cell,
-    }
-}
+pub use crmsync_core::files::{neutralize, restore};
 
 /// One row in which a person chose.
 #[derive(Clone, Debug, PartialEq, Eq)]

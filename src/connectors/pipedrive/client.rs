@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use reqwest::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
+use serde_json::value::RawValue;
 use url::Url;
 
 use super::super::http::{Answer, Http, HttpSettings, Idempotence, Request};
@@ -49,6 +51,22 @@ pub(super) struct Reply {
     pub(super) more: AdditionalData,
     pub(super) server_time: Option<DateTime<Utc>>,
     pub(super) received_at: DateTime<Utc>,
+}
+
+/// A successful list whose rows are not read yet.
+#[derive(Debug)]
+pub(super) struct RawReply {
+    /// A JSON array.
+    pub(super) data: Bytes,
+    pub(super) more: AdditionalData,
+    pub(super) server_time: Option<DateTime<Utc>>,
+}
+
+impl RawReply {
+    pub(super) fn rows<T: DeserializeOwned>(&self) -> Result<Vec<T>, ErrorKind> {
+        serde_json::from_slice(&self.data)
+            .map_err(|_| ErrorKind::Undecodable("expected a list of records".into()))
+    }
 }
 
 impl Reply {
@@ -138,6 +156,36 @@ impl Client {
         Ok(reply)
     }
 
+    /// Reads a list without looking at its rows.
+    pub(super) async fn get_raw(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        units: u64,
+    ) -> Result<RawReply, ErrorKind> {
+        let mut url = self.url(path)?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        let answer = self.answer(Request::read(url, units)).await?;
+        let shape = |_| ErrorKind::Undecodable("expected a list of records".into());
+        let light: Light<'_> = serde_json::from_slice(&answer.body).map_err(shape)?;
+        let rows = light.data.map_or("[]", RawValue::get);
+        if light.success != Some(true) || !matches!(rows.as_bytes().first(), Some(b'[' | b'n')) {
+            // The slow way says what is wrong.
+            unwrap(&answer, Idempotence::Read)?;
+            return Err(ErrorKind::Undecodable("expected a list of records".into()));
+        }
+        // v1 writes an empty list as `null`.
+        let data = if rows == "[]" || rows == "null" {
+            Bytes::from_static(b"[]")
+        } else {
+            answer.body.slice_ref(rows.as_bytes())
+        };
+        let more = light.additional_data.unwrap_or_default();
+        Ok(RawReply { data, more, server_time: answer.server_time })
+    }
+
     /// Reads a list to its end, 500 rows a call.
     pub(super) async fn get_all<T: DeserializeOwned>(
         &self,
@@ -199,8 +247,13 @@ impl Client {
             .map_err(|error| ErrorKind::Misconfigured(format!("`api_url` and `{path}`: {error}")))
     }
 
+    async fn send(&self, request: Request) -> Result<Reply, ErrorKind> {
+        let idempotence = request.idempotence;
+        unwrap(&self.answer(request).await?, idempotence)
+    }
+
     /// Sends under the present sign-in, and once more under a new one when that is refused.
-    async fn send(&self, mut request: Request) -> Result<Reply, ErrorKind> {
+    async fn answer(&self, mut request: Request) -> Result<Answer, ErrorKind> {
         let pass = self.credential.pass(&self.http).await?;
         pass.put_into(&mut request.headers);
         match self.attempt(&request).await {
@@ -215,15 +268,13 @@ impl Client {
         }
     }
 
-    async fn attempt(&self, request: &Request) -> Result<Reply, ErrorKind> {
-        let answer = self
-            .http
+    async fn attempt(&self, request: &Request) -> Result<Answer, ErrorKind> {
+        self.http
             .send(request, |answer| {
                 self.observe(answer);
                 refusal::judge(answer, self.burst_window)
             })
-            .await?;
-        unwrap(&answer, request.idempotence)
+            .await
     }
 
     /// Others' share of the day is not ours to see.
@@ -233,6 +284,15 @@ impl Client {
         let others = a_day.saturating_mul(100_u64.saturating_sub(self.share_percent)) / 100;
         self.http.gate().observe_remaining(left.saturating_sub(others));
     }
+}
+
+/// An answer of which only the frame is read.
+#[derive(serde::Deserialize)]
+struct Light<'a> {
+    success: Option<bool>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    additional_data: Option<AdditionalData>,
 }
 
 /// A 2xx is a success only if the body says so.

@@ -18,6 +18,7 @@ mod read;
 mod record;
 mod refusal;
 mod schema;
+mod streams;
 mod wire;
 mod write;
 
@@ -43,6 +44,7 @@ use self::schema::Shapes;
 use super::memory::Memory;
 use super::pacing::{Budget, BudgetGate, Pace, Window};
 use super::retry::Policy;
+use super::streams::Streams;
 use super::{
     Account, Capabilities, Connector, ConnectorError, Cost, DeletedPage, ErrorKind, History,
     ListRequest, Operation, Page, PageKey, Probe, RowResult, UpdateRow,
@@ -234,6 +236,7 @@ impl Connector for Pipedrive {
             fetch_batch: if by_ids { FETCH_BATCH } else { 1 },
             page: self.settings.page,
             scan_limit: None,
+            delta: true,
             deletion_feed: known.is_some_and(|module| self.has_feed(module)),
             writes_return_record: true,
             deletion_retention: DELETION_RETENTION,
@@ -285,6 +288,10 @@ impl Connector for Pipedrive {
     fn forget_metadata(&self) {
         self.settings.memory.forget();
         self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
     }
 
     async fn users(&self) -> Result<Vec<User>, ConnectorError> {

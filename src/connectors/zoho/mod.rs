@@ -13,6 +13,7 @@ mod read;
 mod refusal;
 mod schema;
 mod slices;
+mod streams;
 mod whole;
 mod wire;
 mod write;
@@ -37,6 +38,7 @@ use super::http::{Http, HttpSettings};
 use super::memory::Memory;
 use super::oauth::TokenStore;
 use super::pacing::{Budget, BudgetGate, Pace, Window};
+use super::streams::Streams;
 use super::{
     Account, Capabilities, Connector, ConnectorError, Cost, DeletedPage, ErrorKind, History,
     ListRequest, Operation, Page, PageKey, Probe, RowResult, UpdateRow,
@@ -219,6 +221,7 @@ impl Connector for Zoho {
             fetch_batch: BATCH,
             page: self.settings.page_rows,
             scan_limit: Some(SCAN_ROWS),
+            delta: true,
             deletion_feed: is_record,
             writes_return_record: false,
             deletion_retention: Duration::from_hours(60 * 24),
@@ -266,6 +269,10 @@ impl Connector for Zoho {
     fn forget_metadata(&self) {
         self.settings.memory.forget();
         self.cache.forget();
+    }
+
+    fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
     }
 
     async fn users(&self) -> Result<Vec<User>, ConnectorError> {

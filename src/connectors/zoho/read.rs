@@ -44,7 +44,7 @@ impl Zoho {
         Ok(page)
     }
 
-    fn list_call(
+    pub(super) fn list_call(
         &self,
         request: &ListRequest<'_>,
         slices: &Slices,

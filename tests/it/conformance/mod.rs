@@ -3,6 +3,7 @@
 
 mod cases;
 mod pipedrive;
+mod sql;
 mod zoho;
 
 use std::sync::Once;

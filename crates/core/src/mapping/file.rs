@@ -240,6 +240,14 @@ impl MappingFile {
         }
     }
 
+    /// Names of a side's fields, as written, by canonical name.
+    pub fn remote_names(&self, side: Side) -> BTreeMap<String, String> {
+        let named = self.fields.iter().filter_map(|(name, field)| {
+            Some((name.get_ref().clone(), field.remote(side)?.get_ref().clone()))
+        });
+        named.collect()
+    }
+
     /// The module's name as written.
     pub fn module(&self, side: Side) -> &str {
         self.side(side).get_ref().module.get_ref()

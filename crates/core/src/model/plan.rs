@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::state::SubjectKey;
 use super::{
-    Code, EntityName, FieldName, LinkId, LinkState, OpenRow, Pair, RecordId, RouteName, Side,
-    Tombstone, Value,
+    Code, EntityName, FieldName, LinkId, LinkState, OpenRow, Pair, RecordId, RecordKey, RouteName,
+    Side, Tombstone, Value,
 };
 
 /// What one run may do.
@@ -121,6 +122,82 @@ impl Op {
             | OpKind::Relate { .. }
             | OpKind::Revive { .. } => None,
         }
+    }
+
+    /// What it is about: its link, or the record that still has none.
+    pub fn subject(&self) -> SubjectKey {
+        match &self.kind {
+            OpKind::Create { side, source, .. } => SubjectKey::Record(RecordKey {
+                entity: self.entity.clone(),
+                side: side.other(),
+                id: source.clone(),
+            }),
+            OpKind::Update { .. }
+            | OpKind::Link { .. }
+            | OpKind::Delete { .. }
+            | OpKind::Archive { .. }
+            | OpKind::Agree { .. }
+            | OpKind::Relate { .. }
+            | OpKind::Revive { .. } => SubjectKey::Link(self.link.clone()),
+        }
+    }
+
+    /// The existing record that it writes.
+    pub const fn target(&self) -> Option<&RecordId> {
+        match &self.kind {
+            OpKind::Update { id, .. } | OpKind::Delete { id, .. } | OpKind::Archive { id, .. } => {
+                Some(id)
+            }
+            OpKind::Link { .. }
+            | OpKind::Create { .. }
+            | OpKind::Agree { .. }
+            | OpKind::Relate { .. }
+            | OpKind::Revive { .. } => None,
+        }
+    }
+
+    /// The fields it changes in an existing record.
+    const fn changes(&self) -> Option<&BTreeMap<FieldName, Change>> {
+        match &self.kind {
+            OpKind::Update { changes, .. } => Some(changes),
+            OpKind::Create { .. }
+            | OpKind::Link { .. }
+            | OpKind::Delete { .. }
+            | OpKind::Archive { .. }
+            | OpKind::Agree { .. }
+            | OpKind::Relate { .. }
+            | OpKind::Revive { .. } => None,
+        }
+    }
+
+    /// The other side's value that a written value was made from.
+    pub fn source_value(&self, field: &FieldName) -> Option<&Value> {
+        if let OpKind::Create { from, .. } = &self.kind {
+            return from.get(field);
+        }
+        self.changes()?.get(field).map(|change| &change.source)
+    }
+
+    /// The first of two writes of a merged value: see [`Change::halfway`].
+    pub fn halfway(&self, field: &FieldName) -> Option<&Change> {
+        self.changes()?.get(field).filter(|change| change.halfway)
+    }
+
+    /// Fields that a create leaves unset because their source is empty: agreed as empty on both sides.
+    pub fn left_empty(&self) -> impl Iterator<Item = (&FieldName, &Value)> {
+        let made = match &self.kind {
+            OpKind::Create { fields, from, .. } => Some((fields, from)),
+            OpKind::Update { .. }
+            | OpKind::Link { .. }
+            | OpKind::Delete { .. }
+            | OpKind::Archive { .. }
+            | OpKind::Agree { .. }
+            | OpKind::Relate { .. }
+            | OpKind::Revive { .. } => None,
+        };
+        made.into_iter().flat_map(|(fields, from)| {
+            from.iter().filter(|(field, _)| !fields.contains_key(*field))
+        })
     }
 }
 
