@@ -281,8 +281,10 @@ impl<'a> Applier<'a> {
         if ready.is_empty() {
             return Ok(());
         }
-        let intents: Vec<_> = ready.iter().map(|ready| ready.intent.clone()).collect();
-        self.store.arm(&intents).await?;
+        if self.run.settings.safety.arms_intents {
+            let intents: Vec<_> = ready.iter().map(|ready| ready.intent.clone()).collect();
+            self.store.arm(&intents).await?;
+        }
         let results = self.send(entity, kind, side, &ready, conditional).await;
         let window = (self.run.now() - read_at).num_milliseconds();
         let commits = self.endings(entity, side, &ready, &results);
@@ -308,6 +310,7 @@ impl<'a> Applier<'a> {
             let values = self.resolve(fields.clone());
             let mut remote = denormalize(entity, side, &values);
             let external = entity.matching.external_id.as_ref().and_then(|pair| pair[side].clone());
+            let external = external.filter(|_| self.run.settings.safety.sends_external_ids);
             remote.extend(external.map(|field| (field, Value::text(source.as_str()))));
             Some(Ready {
                 op,
@@ -338,7 +341,10 @@ impl<'a> Applier<'a> {
         for op in ops {
             let Some(id) = target(op) else { continue };
             match current.remove(id) {
-                Some(record) if !record.archived && still_as_planned(entity, side, op, &record) => {
+                Some(record)
+                    if !self.run.settings.safety.rereads_targets
+                        || !record.archived && still_as_planned(entity, side, op, &record) =>
+                {
                     ready.push(self.ready_change(entity, side, op, record));
                 }
                 Some(_) | None => moved.push((id.clone(), "stale-plan".to_owned())),
@@ -460,8 +466,9 @@ impl<'a> Applier<'a> {
         ready: &[Ready<'_>],
         results: &[RowResult],
     ) -> Vec<Commit> {
+        let armed = self.run.settings.safety.arms_intents;
         let endings = ready.iter().zip(results).map(|(ready, result)| Commit {
-            intent: Some(ready.intent.id.clone()),
+            intent: armed.then(|| ready.intent.id.clone()),
             op: ready.op.clone(),
             ending: match result {
                 Ok(written) => self.done(entity, side, ready, written),

@@ -174,7 +174,8 @@ impl<'a> Observer<'a> {
                 key.clone_from(&page.next);
                 let rows = page.records.len();
                 let last = key.is_none();
-                let clean = last && (pages == 1 || !moved_on || pass >= MOST_PASSES);
+                let safe = !moved_on || !self.run.settings.safety.repeats_unsafe_scans;
+                let clean = last && (pages == 1 || safe || pass >= MOST_PASSES);
                 if clean {
                     first_answer = first_answer.or(began);
                     cursor.watermark = cursor.watermark.max(first_answer.or(newest));
@@ -401,7 +402,14 @@ impl<'a> Observer<'a> {
         let dirty = unreadable.map(|(id, reason)| (id, format!("undecodable: {reason}"))).collect();
         Ok(self
             .store
-            .commit_page(PageCommit { observed, dirty, cursor, epoch, ..self.empty_commit() })
+            .commit_page(PageCommit {
+                observed,
+                dirty,
+                cursor,
+                epoch,
+                authoritative: !self.run.settings.safety.doubts_listed_rows,
+                ..self.empty_commit()
+            })
             .await?)
     }
 

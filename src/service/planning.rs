@@ -102,7 +102,7 @@ async fn plan(
     let context = PlanContext {
         now: run.now(),
         guards: run.settings.guards.clone(),
-        approved: consent == Consent::Given,
+        approved: consent == Consent::Given || !run.settings.safety.keeps_guards,
     };
     let mut planned_links = PlannedLinks::default();
     let (mut plans, mut inputs) = (Vec::new(), BTreeMap::new());
@@ -124,6 +124,9 @@ async fn plan(
             run.check_cancelled()?;
             let count = subjects.len() as u64;
             subjects.retain(|subject| !is_claimed(subject, &claimed));
+            for subject in &mut subjects {
+                subject.in_doubt &= run.settings.safety.freezes_links_in_doubt;
+            }
             let keys: Vec<_> = subjects.iter().map(Subject::key).collect();
             let identities =
                 KnownIdentities::load(store, entity, &subjects, &planned_links).await?;

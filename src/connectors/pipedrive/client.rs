@@ -84,6 +84,7 @@ impl Client {
             max_answer: settings.max_answer,
             retry: settings.retry,
             proxy: settings.proxy.clone(),
+            wire: settings.wire.clone(),
             ..HttpSettings::new(settings.connection.clone(), settings.pace(), settings.seed)
         };
         let http = Http::new(http, clock, gate)?;

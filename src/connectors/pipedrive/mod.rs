@@ -45,7 +45,7 @@ use super::{
     Account, Capabilities, Connector, ConnectorError, Cost, DeletedPage, ErrorKind, ListRequest,
     Operation, Page, PageKey, Probe, RowResult, UpdateRow,
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, Wire};
 
 /// How to reach one Pipedrive company.
 #[derive(Clone, Debug)]
@@ -83,6 +83,7 @@ pub struct Settings {
     pub seed: u64,
     /// Metadata that earlier processes read.
     pub memory: Arc<Memory>,
+    pub wire: Wire,
 }
 
 impl Settings {
@@ -130,6 +131,7 @@ impl Settings {
             deletes_from_recents: true,
             seed,
             memory: Arc::new(Memory::new(Some(Duration::from_hours(1)))),
+            wire: Wire::Sockets,
         }
     }
 
