@@ -12,7 +12,7 @@ use crmsync_core::model::row::{OpenRow, RowId, RowKind};
 use crmsync_core::model::state::SubjectKey;
 use crmsync_core::model::{
     Code, Entity, EntityName, FieldName, LinkId, LinkState, ModuleName, Observation, Op, OpKind,
-    Pair, Plan, RecordId, RecordKey, RemoteField, RemoteRecord, Side, Value,
+    Pair, Plan, Presence, RecordId, RecordKey, RemoteField, RemoteRecord, Side, Value,
 };
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
@@ -117,6 +117,8 @@ pub(super) struct Applier<'a> {
     store: &'a RouteStore,
     /// Records that this run created: what `Value::Link` stands for.
     created: Mutex<BTreeMap<LinkId, RecordId>>,
+    /// Links with a write of this run in doubt: frozen on both sides, for the rest of the plan too.
+    in_doubt: Mutex<BTreeSet<LinkId>>,
 }
 
 /// Ops of the same entity, kind and side in a row.
@@ -146,7 +148,7 @@ struct Ready<'p> {
 
 impl<'a> Applier<'a> {
     pub(super) fn new(run: &'a RunContext<'a>, store: &'a RouteStore) -> Self {
-        Self { run, store, created: Mutex::default() }
+        Self { run, store, created: Mutex::default(), in_doubt: Mutex::default() }
     }
 
     /// Executes the plan in its order. A side out of reach is left alone; the other goes on.
@@ -162,14 +164,30 @@ impl<'a> Applier<'a> {
             else {
                 continue;
             };
+            let ops = self.without_doubt(&group.ops, &mut tally);
             match group.target {
-                None => self.note(&group.ops, &mut tally).await?,
-                Some((kind, side)) => {
-                    self.write(entity, kind, side, &group.ops, &mut tally).await?;
-                }
+                None => self.note(&ops, &mut tally).await?,
+                Some((kind, side)) => self.write(entity, kind, side, &ops, &mut tally).await?,
             }
         }
         Ok(tally)
+    }
+
+    /// Leaves out ops on links whose other write of this plan got no answer: the next runs see to them.
+    fn without_doubt<'p>(&self, ops: &[&'p Op], tally: &mut Tally) -> Vec<&'p Op> {
+        let doubted = self.in_doubt.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let certain: Vec<_> = ops.iter().copied().filter(|op| !doubted.contains(&op.link)).collect();
+        tally.skipped += (ops.len() - certain.len()) as u64;
+        certain
+    }
+
+    fn remember_doubts(&self, ready: &[Ready<'_>], results: &[RowResult]) {
+        let lost = |result: &RowResult| {
+            result.as_ref().is_err_and(|error| error.recovery() == Recovery::Reread)
+        };
+        let doubted = ready.iter().zip(results).filter(|(_, result)| lost(result));
+        let mut all = self.in_doubt.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        all.extend(doubted.map(|(ready, _)| ready.op.link.clone()));
     }
 
     /// Takes a record out of its side's recycle bin, under an intent that `op` ends. Answers whether it is back.
@@ -274,8 +292,10 @@ impl<'a> Applier<'a> {
         let read_at = self.run.now();
         let ready = match kind {
             Kind::Create => self.prepare_creates(entity, side, ops),
-            Kind::Update | Kind::Delete | Kind::Archive => {
-                self.prepare_changes(entity, side, ops, tally).await?
+            Kind::Update => self.prepare_changes(entity, side, ops, tally).await?,
+            Kind::Delete | Kind::Archive => {
+                let ops = self.with_cause(entity, side, ops, tally).await?;
+                self.prepare_changes(entity, side, &ops, tally).await?
             }
         };
         if ready.is_empty() {
@@ -290,6 +310,7 @@ impl<'a> Applier<'a> {
         let commits = self.endings(entity, side, &ready, &results);
         self.store.commit(&self.run.id, &commits, self.run.now()).await?;
         count(kind, side, &ready, &results, tally);
+        self.remember_doubts(&ready, &results);
         if !conditional && kind == Kind::Update {
             tally.unguarded += ready.len() as u64;
             tally.longest_window_ms = tally.longest_window_ms.max(window);
@@ -321,6 +342,44 @@ impl<'a> Applier<'a> {
             })
         });
         ready.collect()
+    }
+
+    /// Leaves out deletions whose cause is gone: a record that a person brought back since we saw it deleted keeps its
+    /// counterpart. Not every side stamps what comes back, so no listing need have told.
+    async fn with_cause<'p>(
+        &self,
+        entity: &Entity,
+        side: Side,
+        ops: &[&'p Op],
+        tally: &mut Tally,
+    ) -> Result<Vec<&'p Op>, ServiceError> {
+        let other = side.other();
+        let mut causes: BTreeMap<&LinkId, RecordId> = BTreeMap::new();
+        for op in ops {
+            let link = self.store.link(&op.link).await?;
+            causes.extend(link.and_then(|link| link.ends[other].clone()).map(|id| (&op.link, id)));
+        }
+        let ids: BTreeSet<_> = causes.values().cloned().collect();
+        let known = self.store.presence(&entity.name, other, &ids).await?;
+        let gone = known.into_iter().filter(|(_, (presence, _))| *presence == Presence::Deleted);
+        let gone: Vec<_> = gone.map(|(id, _)| id).collect();
+        if gone.is_empty() {
+            return Ok(ops.to_vec());
+        }
+        let (module, fields) = (&entity.modules[other], entity.remote_fields(other));
+        let page = self.run.route.connectors[other].fetch(module, &gone, &fields).await?;
+        let back: BTreeSet<_> = page.records.into_iter().map(|record| record.id).collect();
+        if back.is_empty() {
+            return Ok(ops.to_vec());
+        }
+        let hints: Vec<_> = back.iter().map(|id| (id.clone(), "brought-back".to_owned())).collect();
+        self.store.mark_dirty(&entity.name, other, &hints, self.run.now()).await?;
+        let (lasting, over): (Vec<_>, Vec<_>) = ops
+            .iter()
+            .copied()
+            .partition(|op| causes.get(&op.link).is_none_or(|id| !back.contains(id)));
+        tally.stale += over.len() as u64;
+        Ok(lasting)
     }
 
     /// Reads all targets again; ops whose target moved on are dropped and marked dirty (`STALE_PLAN`).

@@ -16,7 +16,7 @@ impl Rule {
     pub(crate) fn setting(&self) -> Setting {
         let families: Families =
             if self.families.is_empty() { FAMILIES.into() } else { self.families.iter().copied().collect() };
-        Setting { families, ablation: self.ablation, keeps_trace: false }
+        Setting { ablation: self.ablation, ..Setting::of(families) }
     }
 }
 

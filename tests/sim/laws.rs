@@ -11,6 +11,7 @@ use crmsync_core::invariants::{
     self, Moment, Violation,
 };
 use crmsync_core::model::state::{Counterpart, Identities, Subject};
+use crmsync_core::model::mapping::Relation;
 use crmsync_core::model::{
     Entity, EntityName, Link, LinkState, Observation, OpenRow, Pair, RecordId, Side, Tombstone, Value,
 };
@@ -24,23 +25,47 @@ struct Rest {
     entities: Vec<Entity>,
     subjects: BTreeMap<EntityName, Vec<Subject>>,
     rows: Vec<OpenRow>,
+    quarantined: Vec<String>,
     /// Texts of every journaled value, of conflicts and of open intents.
     journaled: BTreeSet<String>,
 }
 
+/// How thoroughly the program has looked by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    Changes,
+    Everything,
+}
+
 /// Checks every law that holds once nothing is left to do.
-pub(crate) async fn check(history: &History) {
+pub(crate) async fn check(history: &History, seen: Seen) {
     let rest = Rest::read(history).await;
     let world = &history.world;
+    for row in &rest.rows {
+        lock(world).note(|| told(row));
+    }
+    for one in &rest.quarantined {
+        lock(world).note(|| format!("quarantined: {one}"));
+    }
     let mut broken = Vec::new();
     for entity in &rest.entities {
         broken.extend(stored_laws(&rest, entity));
     }
     broken.extend(rest.values_agree(world));
-    broken.extend(rest.nobody_is_alone(world));
+    broken.extend(rest.nobody_is_alone(world, seen));
     broken.extend(rest.references_agree(world));
     broken.extend(rest.nothing_is_lost_silently(world));
     lock(world).ledger.violations.extend(broken);
+}
+
+/// A row in one line.
+pub(crate) fn told(row: &OpenRow) -> String {
+    let ids = row.records.as_ref().map(|id| id.as_ref().map_or("-", RecordId::as_str));
+    let field = row.field.as_ref().map_or("", |field| field.as_str());
+    let winner = row.winner.map_or("", Side::as_str);
+    let others: Vec<_> = row.candidates.iter().map(RecordId::as_str).collect();
+    let (entity, code, others) = (&row.entity, row.code, others.join(" "));
+    format!("row: {code} {entity} {} {} {field} {winner} {others}", ids.left, ids.right)
 }
 
 fn broken(law: &'static str, seen: impl Into<String>) -> Violation {
@@ -66,6 +91,11 @@ fn stored_laws(rest: &Rest, entity: &Entity) -> Vec<Violation> {
     let rows: Vec<_> =
         rest.rows.iter().filter(|row| row.entity == entity.name).cloned().collect();
     let ids = Linked::of(rest);
+    // A deletion that waits for a person leaves its link as it was.
+    let waits = |link: &&Link| {
+        rows.iter().any(|row| row.link.as_ref() == Some(&link.id) && row.field.is_none())
+    };
+    let settled: Vec<Link> = links.iter().filter(|link| !waits(link)).cloned().collect();
     let moment = Moment {
         entity,
         ids: &ids,
@@ -74,13 +104,17 @@ fn stored_laws(rest: &Rest, entity: &Entity) -> Vec<Violation> {
         tombstones: &tombstones,
         rows: &rows,
     };
+    let mut own = entity.clone();
+    own.fields.retain(|rule| !matches!(rule.relation, Relation::Reference { .. }));
     let laws = [
         invariants::fields_converged(moment),
-        invariants::partial_bijection(moment),
-        invariants::sound_baselines(moment),
+        invariants::partial_bijection(Moment { links: &settled, ..moment }),
+        // What a reference stood for may have been linked anew since it was agreed on.
+        invariants::sound_baselines(Moment { entity: &own, ..moment }),
         invariants::rows_are_unique(&rows),
     ];
-    laws.into_iter().filter_map(Result::err).collect()
+    let named = |violation: Violation| broken(violation.law, format!("{}: {}", entity.name, violation.seen));
+    laws.into_iter().filter_map(Result::err).map(named).collect()
 }
 
 impl Rest {
@@ -107,11 +141,13 @@ impl Rest {
             let all = store.attention(&entity.name, None, 100_000, now).await.unwrap();
             subjects.insert(entity.name.clone(), all);
         }
+        let quarantined = store.quarantines().await.unwrap();
+        let quarantined = quarantined.iter().map(|one| format!("{one:?}")).collect();
         let journaled = journaled(&session, &store).await;
         let entities = session.route.entities.clone();
         drop(store);
         session.close().await.unwrap();
-        Self { entities, subjects, rows, journaled }
+        Self { entities, subjects, rows, quarantined, journaled }
     }
 
     /// The live link of a left record.
@@ -155,11 +191,16 @@ impl Rest {
     }
 
     /// I1: everybody has a counterpart, had one that is gone, or waits for a person.
-    fn nobody_is_alone(&self, world: &Shared) -> Vec<Violation> {
+    fn nobody_is_alone(&self, world: &Shared, seen: Seen) -> Vec<Violation> {
         let world = lock(world);
         let ledger = &world.ledger;
         let mut all = Vec::new();
         for who in ledger.shown.keys() {
+            let partners = ledger.partners.get(who).into_iter().flatten();
+            let back = partners.chain([who]).any(|one| ledger.revived.contains(one));
+            if seen == Seen::Changes && back {
+                continue;
+            }
             let survives = ledger
                 .partners
                 .get(who)

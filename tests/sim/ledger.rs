@@ -20,6 +20,8 @@ pub(crate) const AUTOMATED: &str = "~a";
 pub(crate) enum Author {
     Person,
     Engine,
+    /// The engine, a while ago.
+    EngineLate,
 }
 
 /// A value that a person wrote, and at which tick.
@@ -27,6 +29,8 @@ pub(crate) enum Author {
 struct Edit {
     value: String,
     tick: u64,
+    /// Else it merely may count as one: see [`Ledger::all_edited`].
+    is_real: bool,
 }
 
 /// An engine's write over another value.
@@ -53,12 +57,17 @@ pub(crate) struct Ledger {
     pub(crate) pairs: BTreeMap<Who, Who>,
     /// Every counterpart that a record ever had.
     pub(crate) partners: BTreeMap<Who, BTreeSet<Who>>,
+    /// Agreements that the engine brought about in this run, with what people had written before: until its
+    /// commit it does not know of them.
+    fresh: Vec<(Who, Who, Unit, [Option<Edit>; 2])>,
     /// When the engine last read a record by id.
     read: BTreeMap<Who, u64>,
     /// Records that the engine made, by the source that their external ID named then.
     pub(crate) made: BTreeMap<(Side, Kind, String), Vec<Who>>,
     /// Records that people deleted or merged away, and when.
     pub(crate) buried: BTreeMap<Who, DateTime<Utc>>,
+    /// Records that came back from the recycle bin: where that stamps nothing, only a full listing shows it.
+    pub(crate) revived: BTreeSet<Who>,
     /// Deletions of this run by the engine.
     pub(crate) deleted_in_run: BTreeMap<(Side, Kind), u64>,
     /// Records whose write is in doubt, until when.
@@ -126,19 +135,22 @@ impl Ledger {
 
     fn appeared(&mut self, who: &Who, now: Shown, author: Author) {
         let source = now.external.clone();
+        let is_back = self.buried.contains_key(who);
         for (unit, value) in who.kind.units().iter().zip(&now.units) {
-            if author == Author::Person {
+            let automated = value.ends_with(AUTOMATED) && who.side == Side::Left;
+            if author == Author::Person && !is_back || automated {
                 self.wrote(who, *unit, value);
-            } else {
+            } else if author != Author::Person {
                 self.must_be_known(who, *unit, value);
             }
         }
         self.shown.insert(who.clone(), now);
-        if author == Author::Engine {
+        if author != Author::Person {
             self.created(who, source);
         }
         // Back from the recycle bin: what both sides show may be new to the other one.
         if self.buried.remove(who).is_some() {
+            self.revived.insert(who.clone());
             self.all_edited(who);
         }
     }
@@ -178,18 +190,20 @@ impl Ledger {
             }
             let automated = new.ends_with(AUTOMATED) && who.side == Side::Left;
             if author == Author::Person || automated {
-                self.wrote(who, *unit, new);
+                self.wrote_as(who, *unit, new, !automated);
             } else {
-                self.engine_wrote(who, *unit, old, new, at);
+                if author == Author::Engine {
+                    self.must_not_be_frozen(who, at);
+                }
+                self.engine_wrote(who, *unit, old, new);
             }
             self.compare(who, *unit);
         }
     }
 
-    fn engine_wrote(&mut self, who: &Who, unit: Unit, old: &str, new: &str, at: DateTime<Utc>) {
+    fn engine_wrote(&mut self, who: &Who, unit: Unit, old: &str, new: &str) {
         self.must_be_known(who, unit, new);
         *self.writes.entry((who.clone(), unit)).or_default() += 1;
-        self.must_not_be_frozen(who, at);
         let read = self.read.get(who).copied().unwrap_or(0);
         let key = (who.clone(), unit);
         if self.edits.get(&key).is_some_and(|edit| edit.tick > read) {
@@ -217,6 +231,7 @@ impl Ledger {
 
     /// A write of the engine went out and its end is not known to it.
     pub(crate) fn doubt(&mut self, who: &Who, at: DateTime<Utc>) {
+        self.reopen(Some(who));
         for one in [Some(who.clone()), self.pairs.get(who).cloned()].into_iter().flatten() {
             self.doubts.insert(one, at + FROZEN);
         }
@@ -234,15 +249,19 @@ impl Ledger {
             return;
         }
         *self.deleted_in_run.entry((who.side, who.kind)).or_default() += 1;
-        self.must_not_be_frozen(who, at);
+        if author == Author::Engine {
+            self.must_not_be_frozen(who, at);
+        }
         let known = self.partners.get(who).cloned().unwrap_or_default();
-        if !known.iter().any(|one| self.buried.contains_key(one)) {
-            self.broken("I9", format!("{who} was deleted although its counterpart was not"));
+        if !known.iter().any(|one| self.buried.contains_key(one) || self.revived.contains(one)) {
+            let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+            let text = format!("{who} was deleted although nobody deleted {}", known.join(", "));
+            self.broken("I9", text);
         }
         let read = self.read.get(who).copied().unwrap_or(0);
         let edits: Vec<_> =
             who.kind.units().iter().filter_map(|unit| self.edits.get(&(who.clone(), *unit))).collect();
-        if let Some(edit) = edits.into_iter().find(|edit| edit.tick < read) {
+        if let Some(edit) = edits.into_iter().find(|edit| edit.is_real && edit.tick < read) {
             let text = format!("{who} was deleted although a person had written {}", edit.value);
             self.broken("I9", text);
         }
@@ -250,9 +269,19 @@ impl Ledger {
     }
 
     fn wrote(&mut self, who: &Who, unit: Unit, value: &str) {
+        self.wrote_as(who, unit, value, true);
+    }
+
+    fn wrote_as(&mut self, who: &Who, unit: Unit, value: &str, is_real: bool) {
         self.ever.insert(value.to_owned());
-        let edit = Edit { value: value.to_owned(), tick: self.tick };
+        let edit = Edit { value: value.to_owned(), tick: self.tick, is_real };
         self.edits.insert((who.clone(), unit), edit);
+    }
+
+    fn may_have_written(&mut self, who: &Who, unit: Unit) {
+        let value = self.value(who, unit).to_owned();
+        let edit = Edit { value, tick: self.tick, is_real: false };
+        self.edits.entry((who.clone(), unit)).or_insert(edit);
     }
 
     /// I3, where both sides of a pair come to show the same: it must be the last word of one of them.
@@ -276,8 +305,40 @@ impl Ledger {
             self.broken("I3", text);
         }
         self.agreed.insert((left.clone(), unit), value);
-        for one in [who.clone(), other] {
-            self.edits.remove(&(one, unit));
+        let before = [who, &other].map(|one| self.edits.remove(&(one.clone(), unit)));
+        self.fresh.push((who.clone(), other, unit, before));
+    }
+
+    /// A run starts: what was agreed before is known.
+    pub(crate) fn run_starts(&mut self) {
+        self.deleted_in_run.clear();
+        self.fresh.clear();
+    }
+
+    /// What the engine brought about is not known to it: of one record, or of a whole run that died.
+    pub(crate) fn reopen(&mut self, of: Option<&Who>) {
+        let fresh = std::mem::take(&mut self.fresh);
+        let concerned = |who: &Who, other: &Who| of.is_none_or(|of| of == who || of == other);
+        let (open, known): (Vec<_>, Vec<_>) =
+            fresh.into_iter().partition(|(who, other, _, _)| concerned(who, other));
+        self.fresh = known;
+        for (who, other, unit, before) in open {
+            for (one, edit) in [who, other].into_iter().zip(before) {
+                if let Some(edit) = edit {
+                    self.edits.entry((one, unit)).or_insert(edit);
+                }
+            }
+        }
+    }
+
+    /// Nothing is in doubt: what is the same on both sides is agreed.
+    pub(crate) fn nothing_in_doubt(&mut self) {
+        let lefts: Vec<_> =
+            self.pairs.keys().filter(|who| who.side == Side::Left).cloned().collect();
+        for left in lefts {
+            for unit in left.kind.units() {
+                self.compare(&left, *unit);
+            }
         }
     }
 
@@ -286,8 +347,7 @@ impl Ledger {
         let partner = self.pairs.get(who).cloned();
         for one in [Some(who.clone()), partner].into_iter().flatten() {
             for unit in one.kind.units() {
-                let value = self.value(&one, *unit).to_owned();
-                self.wrote(&one, *unit, &value);
+                self.may_have_written(&one, *unit);
             }
         }
     }
@@ -308,9 +368,8 @@ impl Ledger {
         for unit in left.kind.units() {
             for one in [left, right] {
                 let made = self.made.values().flatten().any(|made| made == one);
-                let value = self.value(one, *unit).to_owned();
-                if !made && !self.edits.contains_key(&(one.clone(), *unit)) {
-                    self.wrote(one, *unit, &value);
+                if !made {
+                    self.may_have_written(one, *unit);
                 }
             }
             self.compare(left, *unit);
@@ -338,9 +397,6 @@ impl Ledger {
             self.pairs.keys().filter(|who| who.side == Side::Left).cloned().collect();
         for left in lefts {
             self.all_edited(&left);
-            for unit in left.kind.units() {
-                self.compare(&left, *unit);
-            }
         }
     }
 

@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex};
 
 use clap::Parser;
 
-use crate::history::{Ablation, Setting, Verdict, live};
+use crate::history::{Setting, Verdict, live};
 use crate::process::{STACK, runtime};
 use crate::weather::{FAMILIES, Families};
 
@@ -49,6 +49,9 @@ struct Args {
     /// Tells one history, line by line
     #[arg(long)]
     replay: Option<u64>,
+    /// Over real sockets
+    #[arg(long)]
+    sockets: bool,
     /// Threads; as many as the machine has cores by default
     #[arg(long)]
     threads: Option<usize>,
@@ -65,7 +68,7 @@ fn main() -> ExitCode {
     });
     let families: Families =
         args.faults.as_ref().map_or_else(|| FAMILIES.into(), |some| some.iter().copied().collect());
-    let setting = Setting { families, ablation: Ablation::default(), keeps_trace: false };
+    let setting = Setting { over_sockets: args.sockets, ..Setting::of(families) };
     match (args.replay, args.seeds.as_deref().map(parse_seeds)) {
         (Some(seed), _) => replay(seed, &setting),
         (None, Some(Ok(seeds))) => report(&run_all(seeds, &setting, threads)),
@@ -79,9 +82,10 @@ fn main() -> ExitCode {
 
 type Check = fn(usize) -> ExitCode;
 
-const TESTS: [(&str, Check); 3] = [
+const TESTS: [(&str, Check); 4] = [
     ("given_any_weather_when_it_clears_then_all_laws_hold", all_laws_hold),
     ("given_one_seed_when_lived_twice_then_the_trace_is_the_same", traces_repeat),
+    ("given_real_sockets_when_it_clears_then_all_laws_hold_too", sockets_do_too),
     ("given_a_safety_rule_switched_off_when_lived_then_a_law_is_broken", rules_are_needed),
 ];
 
@@ -107,15 +111,18 @@ fn tests(words: &[String], threads: usize) -> ExitCode {
 }
 
 fn all_laws_hold(threads: usize) -> ExitCode {
-    let setting =
-        Setting { families: FAMILIES.into(), ablation: Ablation::default(), keeps_trace: false };
+    let setting = Setting::of(FAMILIES.into());
     report(&run_all(SEEDS, &setting, threads))
+}
+
+fn sockets_do_too(threads: usize) -> ExitCode {
+    let setting = Setting { over_sockets: true, ..Setting::of(FAMILIES.into()) };
+    report(&run_all(SEEDS.start..SEEDS.start + 4, &setting, threads))
 }
 
 /// I17.
 fn traces_repeat(threads: usize) -> ExitCode {
-    let setting =
-        Setting { families: FAMILIES.into(), ablation: Ablation::default(), keeps_trace: true };
+    let setting = Setting { keeps_trace: true, ..Setting::of(FAMILIES.into()) };
     let [once, twice] = [0, 1].map(|_| run_all(SEEDS.start..SEEDS.start + 6, &setting, threads));
     let mut same = true;
     for (one, other) in once.verdicts.iter().zip(&twice.verdicts) {

@@ -27,8 +27,11 @@ pub(crate) fn act(world: &mut World) {
 }
 
 /// A value for a unit that nobody used before.
-pub(crate) fn fresh(world: &mut World, kind: Kind, unit: Unit) -> String {
+pub(crate) fn fresh(world: &mut World, side: Side, kind: Kind, unit: Unit) -> String {
     let word = world.word();
+    if unit == Unit::Phone && side == Side::Left && world.short_phones {
+        return String::new();
+    }
     match (kind, unit) {
         (Kind::Contact, Unit::Name) => format!("F{word} L{word}"),
         (Kind::Account, Unit::Name) => format!("Company {word}"),
@@ -39,14 +42,16 @@ pub(crate) fn fresh(world: &mut World, kind: Kind, unit: Unit) -> String {
 }
 
 fn somebody(world: &mut World, side: Side, kind: Kind) -> Option<Who> {
-    let all = world.ledger.of_kind(side, kind);
+    let mut all = world.ledger.of_kind(side, kind);
+    // Zoho's locks hold for people too.
+    all.retain(|who| side == Side::Right || !world.locked.contains(&(side, who.id.clone())));
     (!all.is_empty()).then(|| world.people.pick(&all).clone())
 }
 
 fn edit(world: &mut World, side: Side, kind: Kind) {
     let Some(who) = somebody(world, side, kind) else { return };
     let unit = *world.people.pick(kind.units());
-    let value = fresh(world, kind, unit);
+    let value = fresh(world, side, kind, unit);
     write(world, &who, unit, &value);
 }
 
@@ -57,7 +62,7 @@ fn write(world: &mut World, who: &Who, unit: Unit, value: &str) {
 
 pub(crate) fn create(world: &mut World, side: Side, kind: Kind) -> Who {
     let units: Vec<_> =
-        kind.units().iter().map(|unit| fresh(world, kind, *unit)).collect();
+        kind.units().iter().map(|unit| fresh(world, side, kind, *unit)).collect();
     add(world, side, kind, &units)
 }
 
@@ -74,12 +79,12 @@ fn add(world: &mut World, side: Side, kind: Kind, units: &[String]) -> Who {
 
 /// The same person comes into both systems at once, by the same e-mail.
 pub(crate) fn create_on_both(world: &mut World) {
-    let email = fresh(world, Kind::Contact, Unit::Email);
+    let email = fresh(world, Side::Left, Kind::Contact, Unit::Email);
     for side in Side::BOTH {
         let mut units: Vec<_> = Kind::Contact
             .units()
             .iter()
-            .map(|unit| fresh(world, Kind::Contact, *unit))
+            .map(|unit| fresh(world, side, Kind::Contact, *unit))
             .collect();
         units[1].clone_from(&email);
         add(world, side, Kind::Contact, &units);
@@ -132,6 +137,9 @@ fn merge(world: &mut World, side: Side) {
 }
 
 fn copy(world: &mut World, side: Side, kind: Kind) {
+    if world.short_phones {
+        return;
+    }
     let Some(who) = somebody(world, side, kind) else { return };
     let copy = world.crms.copy(&who);
     world.acted(&copy, &format!("copies {who} to"));

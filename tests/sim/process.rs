@@ -18,15 +18,14 @@ use crmsync::service::run::{Ask, Proposal, Safety};
 use crmsync::service::{Mode, RunOptions, RunReport, ServiceError, Session, Silent};
 use crmsync::store::Store;
 use crmsync_core::model::{RecordId, RouteName, Side};
-use crmsync_simulator::host::{Call, Reply, pairs};
+use crmsync_simulator::host::{Call, Reply};
 use futures_util::FutureExt as _;
 
 use crate::crms::{Kind, Who};
 use crate::world::{Met, World};
 
-/// Hosts under which the program knows the servers.
-pub(crate) const HOSTS: [(&str, Side); 2] =
-    [("zoho.example", Side::Left), ("pipedrive.example", Side::Right)];
+/// Addresses of the servers where nothing listens: Zoho's, Pipedrive's.
+pub(crate) const ADDRESSES: [&str; 2] = ["https://zoho.example", "https://pipedrive.example"];
 
 /// Runs are deep stacks of futures, deeper yet without optimization.
 pub(crate) const STACK: usize = 64 << 20;
@@ -56,6 +55,22 @@ pub(crate) struct Start {
     pub(crate) overlap: Option<i64>,
     /// Call at which a second process is started, if any, and how long this one is paused before.
     pub(crate) intruder: Option<(u64, i64)>,
+    /// Over real sockets; then it dies only at its clock and its IDs.
+    pub(crate) over_sockets: bool,
+}
+
+impl Start {
+    pub(crate) fn told(&self) -> String {
+        let attended = if self.attended { "attended" } else { "unattended" };
+        let mut text = format!("{attended}, {:?}, {:?}", self.mode, self.order);
+        if let Some(moment) = self.dies_at {
+            text.push_str(&format!(", to be killed at moment {moment}"));
+        }
+        if let Some((call, _)) = self.intruder {
+            text.push_str(&format!(", another process from call {call} on"));
+        }
+        text
+    }
 }
 
 /// How a run ended.
@@ -98,7 +113,7 @@ impl Carrier for Line {
     async fn carry(&self, call: http::Request<Bytes>) -> Result<http::Response<Bytes>, Lost> {
         self.moments.pass();
         self.meet_the_other_process(&call);
-        let (side, call) = taken_apart(call);
+        let (side, call) = lock(&self.world).taken_apart(call);
         *self.moments.under_way.lock().unwrap() = Some((side, call.clone()));
         let met = lock(&self.world).serve(side, call);
         self.moments.pass();
@@ -117,7 +132,7 @@ pub(crate) struct Quiet(pub(crate) Shared);
 #[async_trait]
 impl Carrier for Quiet {
     async fn carry(&self, call: http::Request<Bytes>) -> Result<http::Response<Bytes>, Lost> {
-        let (side, call) = taken_apart(call);
+        let (side, call) = lock(&self.0).taken_apart(call);
         let service = Arc::clone(&lock(&self.0).crms.services()[side]);
         response(service.answer(&call))
     }
@@ -143,32 +158,13 @@ impl Line {
         lock(&self.world).note(|| format!("a second process starts after {pause} s"));
         lock(&self.world).pass(TimeDelta::seconds(pause));
         let start = Start { intruder: None, dies_at: None, ..self.start.clone() };
-        let end = std::thread::scope(|scope| {
+        std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(STACK);
             let other = || runtime().block_on(run(&self.world, &self.config, start));
-            thread.spawn_scoped(scope, other).unwrap().join().unwrap()
+            thread.spawn_scoped(scope, other).unwrap().join().unwrap();
         });
-        if pause == 0 && !matches!(end, End::Failed(ServiceError::Store(_))) {
-            lock(&self.world).ledger.broken("I24", "two processes held the lease at once");
-        }
         lock(&self.world).note(|| "the second process ends".to_owned());
     }
-}
-
-fn taken_apart(call: http::Request<Bytes>) -> (Side, Call) {
-    let (head, body) = call.into_parts();
-    let host = head.uri.host().unwrap_or_default().to_owned();
-    let side = HOSTS.iter().find(|(name, _)| *name == host).map_or(Side::Left, |(_, side)| *side);
-    let call = Call {
-        method: head.method.as_str().to_owned(),
-        path: head.uri.path().to_owned(),
-        query: pairs(head.uri.query().unwrap_or_default()),
-        headers: head.headers,
-        body,
-        origin: format!("http://{host}"),
-        fault: None,
-    };
-    (side, call)
 }
 
 pub(crate) fn route() -> RouteName {
@@ -210,7 +206,16 @@ pub(crate) async fn run(world: &Shared, config: &Arc<Config>, start: Start) -> E
     let store = left_behind.lock().unwrap().take();
     if let Some(store) = store {
         let pairs = pairs_of(&store, world).await;
-        lock(world).ledger.linked(pairs);
+        let intents = store.route(&route()).open_intents().await.unwrap();
+        let mut world = lock(world);
+        world.ledger.linked(pairs);
+        if outcome.is_err() {
+            world.ledger.reopen(None);
+        }
+        if intents.is_empty() && matches!(outcome, Ok(Ok(_))) {
+            world.ledger.nothing_in_doubt();
+        }
+        drop(world);
         store.close().await.unwrap();
     }
     lock(world).moments = moments.passed.load(Ordering::Relaxed);
@@ -282,7 +287,7 @@ fn ambient(world: &Shared, config: &Arc<Config>, moments: &Arc<Moments>, start: 
         ids: Ids::new(ids),
         holder: "simulated".into(),
         is_gone: |_| false,
-        wire: Wire::Carried(Arc::new(line)),
+        wire: if start.over_sockets { Wire::Sockets } else { Wire::Carried(Arc::new(line)) },
         order: start.order,
     }
 }

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use crmsync_core::model::Side;
+use crmsync_core::model::{Pair, Side};
 use crmsync_simulator::fault::Fault;
-use crmsync_simulator::host::{Call, Outcome, Reply, meet, take_effect};
+use crmsync_simulator::host::{Call, Outcome, Reply, meet, pairs, take_effect};
 use serde_json::Value;
 
 use crate::clockwork::Clockwork;
-use crate::crms::{Crms, Kind, Who, text};
+use crate::crms::{Crms, Kind, Shown, Who, text};
 use crate::dice::Dice;
 use crate::ledger::{Author, Ledger};
+use crate::people;
+use crate::process::ADDRESSES;
 use crate::trace::Trace;
 use crate::weather::{Families, Strike, clock_errors, strike};
-use crate::people;
 
 pub(crate) struct World {
     pub(crate) crms: Crms,
@@ -29,6 +31,7 @@ pub(crate) struct World {
     pub(crate) bustle: u64,
     /// Rows that a page holds at most.
     pub(crate) page: usize,
+    pub(crate) addresses: Pair<String>,
     /// Calls that take effect later.
     late: Vec<(DateTime<Utc>, Side, Call)>,
     words: u64,
@@ -39,6 +42,10 @@ pub(crate) struct World {
     /// A workflow rewrites names of accounts a while after each write.
     pub(crate) automated: bool,
     pub(crate) locked: Vec<(Side, String)>,
+    /// Clocks that stepped back; ours is `None`.
+    pub(crate) stepped_back: Vec<Option<Side>>,
+    /// Zoho takes no telephone number that is longer than nothing much.
+    pub(crate) short_phones: bool,
 }
 
 /// What the client gets of a call.
@@ -63,7 +70,7 @@ impl World {
         let clocks = Clockwork::new(
             start.parse().unwrap(),
             ours,
-            crmsync_core::model::Pair::new(left, right),
+            Pair::new(left, right),
         );
         Self {
             crms: Crms::new(&clocks, seed),
@@ -76,6 +83,7 @@ impl World {
             storm: 0,
             bustle: 0,
             page: 500,
+            addresses: Pair::new(ADDRESSES[0].to_owned(), ADDRESSES[1].to_owned()),
             late: Vec::new(),
             words: 0,
             ids: 0,
@@ -83,6 +91,8 @@ impl World {
             moments: 0,
             automated: false,
             locked: Vec::new(),
+            stepped_back: Vec::new(),
+            short_phones: false,
         }
     }
 
@@ -106,9 +116,30 @@ impl World {
             self.clocks.advance((at - self.clocks.truth()).max(TimeDelta::zero()));
             self.note(|| format!("late: {} {}", call.method, call.path));
             take_effect(self.crms.services()[side].as_ref(), &call);
-            self.account_for(side, &call, None);
+            self.account_for(side, &call, None, Author::EngineLate);
+            for who in named(side, &call, None) {
+                self.ledger.reopen(Some(&who));
+            }
         }
         self.clocks.advance((until - self.clocks.truth()).max(TimeDelta::zero()));
+    }
+
+    /// Which server a call is for, and the call as that server reads it.
+    pub(crate) fn taken_apart(&self, call: http::Request<Bytes>) -> (Side, Call) {
+        let (head, body) = call.into_parts();
+        let authority = head.uri.authority().map(ToString::to_string).unwrap_or_default();
+        let is_right = self.addresses.right.ends_with(&authority);
+        let side = if is_right { Side::Right } else { Side::Left };
+        let call = Call {
+            method: head.method.as_str().to_owned(),
+            path: head.uri.path().to_owned(),
+            query: pairs(head.uri.query().unwrap_or_default()),
+            headers: head.headers,
+            body,
+            origin: self.addresses[side].clone(),
+            fault: None,
+        };
+        (side, call)
     }
 
     /// Answers a call of the program.
@@ -135,7 +166,7 @@ impl World {
             let at = self.clocks.truth() + TimeDelta::from_std(*after).unwrap();
             self.late.push((at, side, call.clone()));
         }
-        self.account_for(side, &call, reply);
+        self.account_for(side, &call, reply, Author::Engine);
         if call.method != "GET" && leaves_doubt(&call, &outcome) {
             self.doubt(side, &call);
         }
@@ -189,7 +220,13 @@ impl World {
     }
 
     /// What a call changed, as the account sees it.
-    fn account_for(&mut self, side: Side, call: &Call, reply: Option<&Reply>) {
+    fn account_for(
+        &mut self,
+        side: Side,
+        call: &Call,
+        reply: Option<&Reply>,
+        author: Author,
+    ) {
         let Some(kind) = kind_of(side, call).filter(|_| call.method != "GET") else { return };
         let mut all: BTreeSet<_> = named(side, call, reply).into_iter().collect();
         if call.method == "POST" {
@@ -197,7 +234,10 @@ impl World {
         }
         for who in all {
             let now = self.crms.get(&who);
-            self.ledger.observe(&who, now, Author::Engine, self.clocks.truth());
+            if let Some(change) = change(self.ledger.shown.get(&who), now.as_ref()) {
+                self.note(|| format!("program: {who} {change}"));
+            }
+            self.ledger.observe(&who, now, author, self.clocks.truth());
         }
     }
 
@@ -228,6 +268,20 @@ impl World {
     pub(crate) fn word(&mut self) -> u64 {
         self.words += 1;
         self.words
+    }
+}
+
+/// What became of a record, for people to read.
+fn change(before: Option<&Shown>, now: Option<&Shown>) -> Option<String> {
+    match (before, now) {
+        (None, Some(now)) => Some(format!("made: {} for {}", now.units.join(", "), now.external)),
+        (Some(_), None) => Some("deleted".into()),
+        (Some(before), Some(now)) if before != now => {
+            let units = before.units.iter().zip(&now.units).filter(|(old, new)| old != new);
+            let told: Vec<_> = units.map(|(old, new)| format!("{old} → {new}")).collect();
+            Some(format!("changed: {}", told.join(", ")))
+        }
+        (Some(_), Some(_)) | (None, None) => None,
     }
 }
 
