@@ -23,7 +23,7 @@ use crmsync_simulator::host::{Call, Service, pairs};
 use futures_util::FutureExt as _;
 
 /// A mapping file: an error points into the text.
-pub fn mapping(text: &str) {
+pub(crate) fn mapping(text: &str) {
     let lines = text.split('\n').count();
     if let Err(found) = crmsync_core::mapping::parse("contact.toml", text) {
         assert!(!found.is_empty());
@@ -32,7 +32,7 @@ pub fn mapping(text: &str) {
 }
 
 /// A configuration file.
-pub fn config(text: &str) {
+pub(crate) fn config(text: &str) {
     let read = Config::parse(Path::new("crmsync.toml"), text, &Environment::default());
     if let Err(error) = read {
         assert!(!error.findings.is_empty() && !error.to_string().is_empty());
@@ -40,7 +40,7 @@ pub fn config(text: &str) {
 }
 
 /// An expression of a mapping file: bounded in work and size.
-pub fn expression(text: &str) {
+pub(crate) fn expression(text: &str) {
     let fields: BTreeMap<FieldName, Value> = [
         ("first_name", Value::text("Ada")),
         ("amount", Value::Number(7.into())),
@@ -56,7 +56,7 @@ pub fn expression(text: &str) {
 }
 
 /// Decisions on conflicts, as a spreadsheet saved them.
-pub fn decisions(text: &str) {
+pub(crate) fn decisions(text: &str) {
     if let Ok((decisions, _)) = csv::read(text) {
         assert!(decisions.iter().all(|decision| !decision.choice.trim().is_empty()));
     }
@@ -65,7 +65,7 @@ pub fn decisions(text: &str) {
 /// Any answer to every call on records, after honest answers about sign-in and metadata.
 ///
 /// The first byte chooses the status, the rest is the body.
-pub fn answers(bytes: &[u8]) {
+pub(crate) fn answers(bytes: &[u8]) {
     const STATUS: [u16; 12] = [200, 201, 204, 207, 400, 401, 403, 404, 409, 412, 429, 500];
     let (first, body) = bytes.split_first().map_or((0, &[][..]), |(first, rest)| (*first, rest));
     let status = STATUS[usize::from(first) % STATUS.len()];

@@ -239,7 +239,7 @@ impl Crms {
             Side::Right => {
                 let row = self.pipedrive.get(module, signed(&who.id)).unwrap_or_default();
                 let mut copy = json!({ "name": row["name"], "custom_fields": row["custom_fields"] });
-                for key in ["first_name", "last_name", "emails", "phones", "org_id", "website"] {
+                for key in ["first_name", "last_name", "emails", "phones", "website"] {
                     if row.get(key).is_some_and(|value| !value.is_null()) {
                         copy[key] = row[key].clone();
                     }

@@ -255,8 +255,8 @@ impl History {
         let crashes = self.runs > 0 && self.has(1);
         let deaths = if crashes && self.dice.chance(400) { self.dice.between(1, 3) } else { 0 };
         for left in (0..=deaths).rev() {
-            let dies_at = (left > 0)
-                .then(|| u64::try_from(self.dice.between(1, self.length.max(20) as i64)).unwrap());
+            let last = usize::try_from(self.length.max(20)).unwrap();
+            let dies_at = (left > 0).then(|| self.dice.below(last) as u64 + 1);
             let alone = self.setting.over_sockets;
             let intruder = (crashes && !alone && dies_at.is_none() && self.dice.chance(150))
                 .then(|| (self.dice.below(25) as u64, *self.dice.pick(&[0, 65])));

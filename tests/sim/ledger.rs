@@ -167,7 +167,8 @@ impl Ledger {
         let dead = known.iter().find(|one| {
             one.side == who.side && self.buried.contains_key(*one) && !self.forgotten.contains(*one)
         });
-        if let Some(dead) = dead {
+        // A person who brought the source back may well want both.
+        if let Some(dead) = dead.filter(|_| !self.revived.contains(&origin)) {
             self.broken("I7", format!("{who} was made for {origin} whose {dead} a person deleted"));
         }
         self.made.entry(group).or_default().push(who.clone());
@@ -259,10 +260,24 @@ impl Ledger {
             self.broken("I9", text);
         }
         let read = self.read.get(who).copied().unwrap_or(0);
-        let edits: Vec<_> =
-            who.kind.units().iter().filter_map(|unit| self.edits.get(&(who.clone(), *unit))).collect();
-        if let Some(edit) = edits.into_iter().find(|edit| edit.is_real && edit.tick < read) {
-            let text = format!("{who} was deleted although a person had written {}", edit.value);
+        let pending = |unit: &&Unit| {
+            let edit = self.edits.get(&(who.clone(), **unit));
+            let is_known = |value: &str| {
+                let pairs = known.iter().flat_map(|one| [one, who]);
+                pairs.into_iter().any(|left| {
+                    self.agreed.get(&(left.clone(), **unit)).is_some_and(|agreed| agreed == value)
+                })
+            };
+            edit.is_some_and(|edit| {
+                edit.is_real
+                    && edit.tick < read
+                    && self.value(who, **unit) == edit.value
+                    && !is_known(&edit.value)
+            })
+        };
+        if let Some(unit) = who.kind.units().iter().find(pending).copied() {
+            let value = self.value(who, unit).to_owned();
+            let text = format!("{who} was deleted although a person had written {value}");
             self.broken("I9", text);
         }
         self.shown.remove(who);
@@ -343,7 +358,7 @@ impl Ledger {
     }
 
     /// What a person may have meant by bringing a record back, or a store by forgetting: either side's value.
-    fn all_edited(&mut self, who: &Who) {
+    pub(crate) fn all_edited(&mut self, who: &Who) {
         let partner = self.pairs.get(who).cloned();
         for one in [Some(who.clone()), partner].into_iter().flatten() {
             for unit in one.kind.units() {

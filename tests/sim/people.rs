@@ -134,6 +134,8 @@ fn merge(world: &mut World, side: Side) {
     world.crms.merge(&survivor, &loser);
     world.acted(&loser, &format!("merges into {survivor}:"));
     world.acted(&survivor, "keeps");
+    // A list of addresses grows by the other's, whatever its first one is.
+    world.ledger.all_edited(&survivor);
 }
 
 fn copy(world: &mut World, side: Side, kind: Kind) {
@@ -141,6 +143,11 @@ fn copy(world: &mut World, side: Side, kind: Kind) {
         return;
     }
     let Some(who) = somebody(world, side, kind) else { return };
+    let account = world.ledger.shown[&who].account.clone();
+    let account = Who { side, kind: Kind::Account, id: account };
+    if !account.id.is_empty() && !world.ledger.shown.contains_key(&account) {
+        return;
+    }
     let copy = world.crms.copy(&who);
     world.acted(&copy, &format!("copies {who} to"));
 }

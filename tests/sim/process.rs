@@ -64,10 +64,10 @@ impl Start {
         let attended = if self.attended { "attended" } else { "unattended" };
         let mut text = format!("{attended}, {:?}, {:?}", self.mode, self.order);
         if let Some(moment) = self.dies_at {
-            text.push_str(&format!(", to be killed at moment {moment}"));
+            text = format!("{text}, to be killed at moment {moment}");
         }
         if let Some((call, _)) = self.intruder {
-            text.push_str(&format!(", another process from call {call} on"));
+            text = format!("{text}, another process from call {call} on");
         }
         text
     }
