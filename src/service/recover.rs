@@ -52,7 +52,7 @@ async fn wait_until_ripe(run: &RunContext<'_>, open: &[Intent]) -> Result<(), Se
             ));
         }
         let step = left.to_std().unwrap_or_default().min(Duration::from_secs(1));
-        tokio::time::sleep(step).await;
+        run.ambient.clock.sleep(step).await;
     }
     Ok(())
 }
@@ -102,7 +102,7 @@ async fn settle_update(
         Some((field.clone(), (Pair::from_side(side, kept.clone(), change.source.clone()), false)))
     });
     let baseline: BTreeMap<_, _> = reached.collect();
-    if baseline.is_empty() {
+    if baseline.is_empty() || !run.settings.safety.agrees_in_recovery {
         return Ok(Ending::Dropped { dirty: true });
     }
     let after =
