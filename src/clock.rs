@@ -122,6 +122,8 @@ impl Order {
         left: impl Future<Output = Result<L, E>>,
         right: impl Future<Output = Result<R, E>>,
     ) -> Result<(L, R), E> {
+        // Each stands in three places of this one's frame.
+        let (left, right) = (Box::pin(left), Box::pin(right));
         match self {
             Self::Together => tokio::try_join!(left, right),
             Self::LeftFirst => Ok((left.await?, right.await?)),
@@ -134,7 +136,7 @@ impl Order {
 
     /// Awaits all to their ends, whatever becomes of the others.
     pub async fn all<T>(self, each: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-        let mut each: Vec<_> = each.collect();
+        let mut each: Vec<_> = each.map(Box::pin).collect();
         match self {
             Self::Together => return join_all(each).await,
             Self::LeftFirst => {}

@@ -88,39 +88,37 @@ pub(super) async fn run_import(context: &Context, args: &ImportArgs) -> Result<E
 
 fn show(imported: &Imported, options: &Import) -> String {
     let would = if options.dry_run { "would be " } else { "" };
-    let mut text = format!("{} read", counted(imported.read, "row"));
-    for (count, done) in [
+    let counts = [
         (imported.created, "created"),
         (imported.updated, "updated"),
         (imported.deleted, "deleted"),
         (imported.failed, "refused"),
-    ] {
-        if count > 0 {
-            text += &format!(", {count} {would}{done}");
-        }
-    }
-    text.push('\n');
-    for error in &imported.errors {
+    ];
+    let counts = counts.into_iter().filter(|(count, _)| *count > 0);
+    let counts = counts.map(|(count, done)| format!("{count} {would}{done}"));
+    let read = format!("{} read", counted(imported.read, "row"));
+    let mut lines = vec![[read].into_iter().chain(counts).collect::<Vec<_>>().join(", ")];
+    lines.extend(imported.errors.iter().map(|error| {
         let column =
             if error.column.is_empty() { String::new() } else { format!(" `{}`", error.column) };
-        text += &format!("  line {}:{column} {}\n", error.line, error.reason);
-    }
+        format!("  line {}:{column} {}", error.line, error.reason)
+    }));
     let listed = imported.errors.len() as u64;
     if imported.failed > listed {
-        text += &format!("  and {} more\n", imported.failed - listed);
+        lines.push(format!("  and {} more", imported.failed - listed));
     }
     if let Some(errors) =
         options.errors.as_ref().filter(|_| imported.failed > 0 && !options.dry_run)
     {
-        text += &format!(
-            "refused rows are in {}; correct them there and import that file\n",
+        lines.push(format!(
+            "refused rows are in {}; correct them there and import that file",
             errors.display()
-        );
+        ));
     }
     if let (Some(line), Some(reason)) = (imported.stopped_at, &imported.stopped_by) {
-        text += &format!("stopped: {reason}; go on with --from-line {line}\n");
+        lines.push(format!("stopped: {reason}; go on with --from-line {line}"));
     }
-    text
+    lines.join("\n") + "\n"
 }
 
 /// `contacts.csv` fails into `contacts.errors.csv`.

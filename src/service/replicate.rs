@@ -138,14 +138,11 @@ impl Replica {
         })?;
         let store = connect::open_store(config).await?;
         let connector = connect::connector(config, &settings.from, &store, ambient).await?;
-        let all = match connector.streams() {
-            Some(streams) => streams.streams().await?,
-            None => {
-                let reason =
-                    format!("replications.{name}: `{}` has no streams to copy", settings.from);
-                return Err(ServiceError::Config(reason));
-            }
+        let Some(streams) = connector.streams() else {
+            let reason = format!("replications.{name}: `{}` has no streams to copy", settings.from);
+            return Err(ServiceError::Config(reason));
         };
+        let all = streams.streams().await?;
         connect::keep_metadata(&store, &settings.from, connector.as_ref(), ambient).await?;
         store.close().await?;
         let wanted = if options.streams.is_empty() {
@@ -182,7 +179,7 @@ impl Replica {
         let mut target = match &self.settings.to {
             ReplicaTarget::Connection(name) => {
                 let settings = connect::warehouse(config, name, ambient)?;
-                Target::Database(Box::new(Warehouse::open(&settings).await?))
+                Target::Database(Box::new(Warehouse::open(&settings, &ambient.clock).await?))
             }
             ReplicaTarget::Folder(folder) => {
                 let landing = Landing::open(folder, &self.name, &ambient.ids.next());
@@ -230,7 +227,7 @@ impl Replica {
     ) -> Result<(), ServiceError> {
         match target {
             Target::Database(warehouse) => {
-                match self.into_database(stream, warehouse, options, progress, report).await {
+                match self.fill_database(stream, warehouse, options, progress, report).await {
                     // Rows of a first load came twice: from the last stored place on, they meet by key.
                     Err(ServiceError::Connector(error))
                         if matches!(error.kind, ErrorKind::Duplicate { .. }) =>
@@ -240,9 +237,7 @@ impl Replica {
                     other => other,
                 }
             }
-            Target::Folder(landing) => {
-                self.into_folder(stream, landing, options, progress, report).await
-            }
+            Target::Folder(landing) => self.land(stream, landing, options, progress, report).await,
         }
     }
 
@@ -258,7 +253,7 @@ impl Replica {
         self.load(stream, warehouse, options, progress, report, Meeting::Replace).await
     }
 
-    async fn into_database(
+    async fn fill_database(
         &self,
         stream: &Stream,
         warehouse: &mut Warehouse,
@@ -442,7 +437,7 @@ impl Replica {
     }
 
     /// Lands what changed since the last run that ended, as it came.
-    async fn into_folder(
+    async fn land(
         &self,
         stream: &Stream,
         landing: &mut Landing,

@@ -14,7 +14,8 @@ use super::labels::{Labels, Words};
 use super::links::Bound;
 use super::metadata::{Metadata, compile, modules, read_folder};
 use super::run::{
-    LEASE, Mode, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, Silent, sync,
+    LEASE, Mode, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, Safety,
+    Silent, sync,
 };
 use super::topology::refuse_circles;
 use super::{connect, forecast, links, review};

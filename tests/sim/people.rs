@@ -28,16 +28,16 @@ pub(crate) fn act(world: &mut World) {
 
 /// A value for a unit that nobody used before.
 pub(crate) fn fresh(world: &mut World, side: Side, kind: Kind, unit: Unit) -> String {
-    let word = world.word();
+    let unique = world.word();
     if unit == Unit::Phone && side == Side::Left && world.short_phones {
         return String::new();
     }
     match (kind, unit) {
-        (Kind::Contact, Unit::Name) => format!("F{word} L{word}"),
-        (Kind::Account, Unit::Name) => format!("Company {word}"),
-        (_, Unit::Website) => format!("https://w{word}.example.com"),
-        (_, Unit::Email) => format!("v{word}@example.com"),
-        (_, Unit::Phone) => format!("+49301{word:06}"),
+        (Kind::Contact, Unit::Name) => format!("F{unique} L{unique}"),
+        (Kind::Account, Unit::Name) => format!("Company {unique}"),
+        (_, Unit::Website) => format!("https://w{unique}.example.com"),
+        (_, Unit::Email) => format!("v{unique}@example.com"),
+        (_, Unit::Phone) => format!("+49301{unique:06}"),
     }
 }
 

@@ -173,13 +173,12 @@ impl Pipedrive {
         };
         let reply = self.client.get_raw(small.path, &query, small.units).await?;
         let next = match small.paging {
-            Paging::None => None,
             Paging::Cursor => reply.more.next_cursor.clone(),
             Paging::Start if reply.more.more() == Some(true) => {
                 let read: usize = page.and_then(|key| key.0.parse().ok()).unwrap_or(0);
                 Some((read + reply.rows::<Json>()?.len()).to_string())
             }
-            Paging::Start => None,
+            Paging::None | Paging::Start => None,
         };
         Ok(RawPage { rows: reply.data, next: next.map(PageKey), server_time: reply.server_time })
     }

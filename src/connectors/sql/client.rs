@@ -21,6 +21,7 @@ use super::codec::Cell;
 use super::dialect::Dialect;
 use super::refusal::classify;
 use super::statement::Statement;
+use crate::clock::Clock;
 
 /// Pools of one database.
 enum Pool {
@@ -43,6 +44,7 @@ pub(super) struct Client {
     pool: Pool,
     policy: Policy,
     jitter: Jitter,
+    clock: Clock,
     statements: AtomicU64,
 }
 
@@ -60,6 +62,7 @@ pub(super) struct Opening<'a> {
     pub(super) connect_timeout: Duration,
     pub(super) policy: Policy,
     pub(super) seed: u64,
+    pub(super) clock: &'a Clock,
     /// The database is ours to fill: a SQLite file is made when it is missing.
     pub(super) copies_into: bool,
 }
@@ -83,6 +86,7 @@ impl Client {
             pool,
             policy: opening.policy,
             jitter: Jitter::new(opening.seed),
+            clock: opening.clock.clone(),
             statements: AtomicU64::new(0),
         };
         Ok((client, address))
@@ -95,7 +99,7 @@ impl Client {
 
     /// Reads rows; tried again while the database is out of reach.
     pub(super) async fn rows(&self, statement: &Statement) -> Result<Vec<Vec<Cell>>, ErrorKind> {
-        retry(&self.policy, &self.jitter, || async {
+        retry(&self.policy, &self.jitter, &self.clock, || async {
             self.statements.fetch_add(1, Ordering::Relaxed);
             let rows = match &self.pool {
                 Pool::Sqlite(pool) => sqlite_rows(pool, statement).await,
@@ -110,7 +114,7 @@ impl Client {
 
     /// Begins to write; tried again while the database is out of reach.
     pub(super) async fn begin(&self) -> Result<Transaction, ErrorKind> {
-        retry(&self.policy, &self.jitter, || async {
+        retry(&self.policy, &self.jitter, &self.clock, || async {
             let begun = match &self.pool {
                 // Asks for the one writer's place at once, instead of failing in the middle.
                 Pool::Sqlite(pool) => {

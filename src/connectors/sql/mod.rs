@@ -124,6 +124,7 @@ impl Sql {
             connect_timeout: settings.connect_timeout,
             policy: settings.retry,
             seed: settings.seed,
+            clock: &clock,
             copies_into: false,
         };
         let (client, address) = Client::new(&opening).map_err(|kind| ConnectorError {

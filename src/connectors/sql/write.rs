@@ -171,14 +171,13 @@ impl Sql {
                 }
                 Err(undone) => undone,
             };
-            match work.halves().filter(|_| undone.is_about_rows()) {
-                Some([first, second]) => waiting.extend([second, first]),
-                None => {
-                    let kind = self.refused(table, work, &undone).await;
-                    for at in work.places() {
-                        outcomes[at] = Err(kind.clone());
-                    }
-                }
+            if let Some([first, second]) = work.halves().filter(|_| undone.is_about_rows()) {
+                waiting.extend([second, first]);
+                continue;
+            }
+            let kind = self.refused(table, work, &undone).await;
+            for at in work.places() {
+                outcomes[at] = Err(kind.clone());
             }
         }
     }

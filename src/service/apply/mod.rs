@@ -1,6 +1,6 @@
 //! Applies a plan: intent, effect, commit. Safe to stop at any line, since the next run rereads every open intent.
 //!
-//! What lives here: the order of the steps of one batch, in [`Applier::write_batch`]. What each step is made of stands
+//! What lives here: the order of the steps of one batch, in `Applier::write_batch`. What each step is made of stands
 //! in `stages` (which ops go together), `sending`, `endings`, `reading_back`, `tally`. What an op means is said by
 //! `Op` itself.
 
@@ -57,7 +57,7 @@ impl<'a> Applier<'a> {
     pub(super) async fn apply(&self, plan: &Plan) -> Result<Tally, ServiceError> {
         let mut tally = Tally::default();
         self.run.progress.phase("writing", Some(plan.ops.len() as u64));
-        for stage in groups(&plan.ops).chunk_by(|one, next| one.runs_beside(next)) {
+        for stage in groups(&plan.ops).chunk_by(Group::runs_beside) {
             let entities = &self.run.route.entities;
             let Some(entity) = entities.iter().find(|entity| entity.name == *stage[0].entity)
             else {

@@ -49,7 +49,7 @@ pub struct Rows {
 }
 
 enum Inner {
-    Csv { reader: Box<csv::Reader<Box<dyn BufRead + Send>>>, header: Vec<Arc<str>> },
+    Csv { reader: Box<csv::Reader<Box<dyn BufRead + Send>>>, header: Vec<Arc<str>>, is_crlf: bool },
     JsonLines { reader: Box<dyn BufRead + Send>, line: u64 },
 }
 
@@ -97,7 +97,7 @@ impl Rows {
         let inner = if head.trim_ascii_start().first() == Some(&b'{') {
             Inner::JsonLines { reader, line: 0 }
         } else {
-            let delimiter = delimiter(head);
+            let (delimiter, is_crlf) = (delimiter(head), ends_in_crlf(head));
             let mut reader = Box::new(
                 csv::ReaderBuilder::new().flexible(true).delimiter(delimiter).from_reader(reader),
             );
@@ -112,7 +112,7 @@ impl Rows {
                     "the header names the column `{twice}` twice"
                 )));
             }
-            Inner::Csv { reader, header }
+            Inner::Csv { reader, header, is_crlf }
         };
         Ok(Self { inner, unpacking })
     }
@@ -131,7 +131,7 @@ impl Rows {
     /// When the file cannot be read to its end.
     pub fn read_next(&mut self) -> io::Result<Option<Result<Row, BadRow>>> {
         let next = match &mut self.inner {
-            Inner::Csv { reader, header } => next_csv(reader, header)?,
+            Inner::Csv { reader, header, is_crlf } => next_csv(reader, header, *is_crlf)?,
             Inner::JsonLines { reader, line } => next_json(reader.as_mut(), line)?,
         };
         if next.is_none()
@@ -146,29 +146,34 @@ impl Rows {
 /// The first line says which of the three usual ones it is.
 fn delimiter(head: &[u8]) -> u8 {
     let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let count = |delimiter: u8| line.iter().filter(|byte| **byte == delimiter).count();
+    let count = |delimiter: u8| line.split(|byte| *byte == delimiter).count();
     [b',', b';', b'\t'].into_iter().max_by_key(|one| (count(*one), *one == b',')).unwrap_or(b',')
+}
+
+/// Whether lines end in CR LF. The reader then counts a line only with the next row, so its rows stand one further on.
+fn ends_in_crlf(head: &[u8]) -> bool {
+    head.split(|byte| *byte == b'\n').next().is_some_and(|line| line.ends_with(b"\r"))
 }
 
 fn next_csv(
     reader: &mut csv::Reader<Box<dyn BufRead + Send>>,
     header: &[Arc<str>],
+    is_crlf: bool,
 ) -> io::Result<Option<Result<Row, BadRow>>> {
     let mut record = csv::ByteRecord::new();
     if !reader.read_byte_record(&mut record)? {
         return Ok(None);
     }
-    let line = record.position().map_or(0, csv::Position::line);
+    let line = record.position().map_or(0, csv::Position::line) + u64::from(is_crlf);
     let mut row = Row { line, cells: Vec::with_capacity(header.len()) };
     let mut wrong = None;
     for (at, bytes) in record.iter().enumerate() {
         let name = header.get(at).cloned().unwrap_or_else(|| format!("_extra{}", at + 1).into());
-        let text = match std::str::from_utf8(bytes) {
-            Ok(text) => restore(text).to_owned(),
-            Err(_) => {
-                wrong = wrong.or(Some((name.to_string(), "is no UTF-8 text".to_owned())));
-                String::from_utf8_lossy(bytes).into_owned()
-            }
+        let text = if let Ok(text) = std::str::from_utf8(bytes) {
+            restore(text).to_owned()
+        } else {
+            wrong = wrong.or(Some((name.to_string(), "is no UTF-8 text".to_owned())));
+            String::from_utf8_lossy(bytes).into_owned()
         };
         row.cells.push((name, text));
     }

@@ -78,18 +78,20 @@ pub(super) fn is_own(place: &Place) -> bool {
     place.name.trim_start_matches('_').starts_with(OWN)
 }
 
+/// Reads one row of a catalog's answer, given the module's own schema.
+type ReadColumn = fn(&Texts<'_>, Option<&str>) -> Option<Described>;
+
 pub(super) async fn columns(
     client: &Client,
     place: &Place,
     own: Option<&str>,
 ) -> Result<Columns, ErrorKind> {
     let schema = place.schema.as_deref().unwrap_or_default();
-    let (sql, read): (&str, fn(&Texts<'_>, Option<&str>) -> Option<Described>) =
-        match client.dialect {
-            Dialect::Sqlite => (sqlite::COLUMNS, sqlite::column),
-            Dialect::Postgres => (postgres::COLUMNS, postgres::column),
-            Dialect::MySql => (mysql::COLUMNS, mysql::column),
-        };
+    let (sql, read): (&str, ReadColumn) = match client.dialect {
+        Dialect::Sqlite => (sqlite::COLUMNS, sqlite::column),
+        Dialect::Postgres => (postgres::COLUMNS, postgres::column),
+        Dialect::MySql => (mysql::COLUMNS, mysql::column),
+    };
     let binds: &[&str] = match client.dialect {
         Dialect::Sqlite => &[&place.name, schema],
         Dialect::Postgres | Dialect::MySql => &[schema, &place.name],

@@ -88,7 +88,7 @@ fn cast_name(base: &str, formatted: String) -> String {
     }
 }
 
-/// Source: PostgreSQL 15, "52.64. pg_type", table 52.65 "typcategory Codes".
+/// Source: PostgreSQL 15, "52.64. `pg_type`", table 52.65 "typcategory Codes".
 fn kind(base: &str, class: &str, category: &str) -> Kind {
     match (base, class, category) {
         ("bytea" | "tsvector" | "tsquery", _, _) | (_, "c" | "p", _) => Kind::Unsupported,

@@ -23,6 +23,7 @@ use super::codec::{self, Cell};
 use super::dialect::Dialect;
 use super::refusal::{classify, is_unique_violation};
 use super::statement::{Statement, qualified};
+use crate::clock::Clock;
 
 /// How rows meet those that are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Warehouse {
     ///
     /// # Errors
     /// When the database is out of reach, or may not be written.
-    pub async fn open(settings: &Settings) -> Result<Self, ConnectorError> {
+    pub async fn open(settings: &Settings, clock: &Clock) -> Result<Self, ConnectorError> {
         let error = |kind| ConnectorError {
             connection: settings.connection.clone(),
             operation: "open the database".into(),
@@ -82,6 +83,7 @@ impl Warehouse {
             connect_timeout: settings.connect_timeout,
             policy: settings.retry,
             seed: settings.seed,
+            clock,
             copies_into: true,
         };
         let (client, _) = Client::new(&opening).map_err(error)?;
@@ -297,7 +299,7 @@ impl Warehouse {
                 )),
                 None if is_new => {}
                 None => {
-                    statements.push(ddl::add(dialect, schema, &sheet.table, &column.name, shape))
+                    statements.push(ddl::add(dialect, schema, &sheet.table, &column.name, shape));
                 }
             }
             changed.push((place, column, shape));
