@@ -130,6 +130,9 @@ fn text(row: &sea_orm::QueryResult, at: usize) -> String {
     if let Ok(number) = row.try_get_by_index::<i32>(at) {
         return number.to_string();
     }
+    if let Ok(number) = row.try_get_by_index::<i16>(at) {
+        return number.to_string();
+    }
     row.try_get_by_index::<f64>(at).map_or_else(|_| "?".to_owned(), |number| number.to_string())
 }
 
