@@ -158,9 +158,10 @@ fn sides(status: u16, body: Bytes) -> Vec<(Box<dyn Connector>, &'static str)> {
     let wire = |honest: Arc<dyn Service>| {
         Wire::Carried(Arc::new(Hostile { honest, status, body: body.clone() }))
     };
-    let crm = Arc::new(crmsync_simulator::zoho::Zoho::new(
-        crmsync_simulator::zoho::Settings::new(face.clone(), 7),
-    ));
+    let crm = Arc::new(crmsync_simulator::zoho::Zoho::new(crmsync_simulator::zoho::Settings::new(
+        face.clone(),
+        7,
+    )));
     let client = crmsync_simulator::zoho::Client::default();
     let address: Result<_, _> = "http://side.example".parse();
     let Ok(address) = address else { return Vec::new() };
@@ -170,7 +171,9 @@ fn sides(status: u16, body: Bytes) -> Vec<(Box<dyn Connector>, &'static str)> {
         client_secret: client.secret.into(),
         pinning: Pinning::Any,
     };
-    let token = crm.refresh_token("ZohoCRM.modules.ALL,ZohoCRM.settings.ALL,ZohoCRM.users.ALL,ZohoCRM.org.ALL");
+    let token = crm.refresh_token(
+        "ZohoCRM.modules.ALL,ZohoCRM.settings.ALL,ZohoCRM.users.ALL,ZohoCRM.org.ALL",
+    );
     let mut settings = zoho::Settings::new("zoho", oauth.clone(), token.into(), 7);
     settings.api_url = Some(oauth.accounts_url.clone());
     settings.http.wire = wire(crm);

@@ -57,14 +57,7 @@ fn ambient() -> Ambient {
         let count = count.fetch_add(1, Ordering::Relaxed);
         format!("{millis:012x}{count:06x}{chance:08x}")
     });
-    Ambient {
-        clock,
-        ids,
-        holder: holder(),
-        is_gone,
-        wire: Wire::Sockets,
-        order: Order::Together,
-    }
+    Ambient { clock, ids, holder: holder(), is_gone, wire: Wire::Sockets, order: Order::Together }
 }
 
 /// Who holds a lease, for whoever finds it taken.

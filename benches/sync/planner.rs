@@ -79,8 +79,8 @@ async fn open(folder: &Path) -> (Sandbox, Session) {
         ids: Ids::new(move || count.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string()),
         holder: "bench".into(),
         is_gone: |_| false,
-            wire: Wire::Sockets,
-            order: Order::Together,
+        wire: Wire::Sockets,
+        order: Order::Together,
     };
     let session = Session::open(&config, &RouteName::new("crm"), &ambient).await;
     (sandbox, session.expect("a route"))

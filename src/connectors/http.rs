@@ -354,11 +354,7 @@ impl Http {
         }
     }
 
-    async fn hand_over(
-        &self,
-        carrier: &dyn Carrier,
-        request: &Request,
-    ) -> Result<Answer, Failure> {
+    async fn hand_over(&self, carrier: &dyn Carrier, request: &Request) -> Result<Answer, Failure> {
         let mut call = http::Request::new(request.body.clone().unwrap_or_default());
         *call.method_mut() = request.method.clone();
         *call.headers_mut() = request.headers.clone();

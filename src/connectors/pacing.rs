@@ -351,7 +351,8 @@ mod tests {
             concurrency: 9,
             heavy: 1,
         };
-        let (pacer, start) = (Pacer::new(pace, Clock::new(|| DateTime::UNIX_EPOCH)), tokio::time::Instant::now());
+        let (pacer, start) =
+            (Pacer::new(pace, Clock::new(|| DateTime::UNIX_EPOCH)), tokio::time::Instant::now());
 
         for _ in 0..3 {
             pacer.admit(Weight::Heavy).await.unwrap();

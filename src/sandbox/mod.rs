@@ -74,7 +74,13 @@ impl Sandbox {
     /// A `crmsync.toml` whose connections lead to the simulators; secrets stand in plain text, being worthless.
     pub fn config(&self, store_url: &str, mappings: &Path) -> String {
         let urls = [self.zoho_url(), self.pipedrive_url()];
-        config(&self.zoho, &self.pipedrive, urls.each_ref().map(String::as_str), store_url, mappings)
+        config(
+            &self.zoho,
+            &self.pipedrive,
+            urls.each_ref().map(String::as_str),
+            store_url,
+            mappings,
+        )
     }
 }
 
@@ -88,8 +94,7 @@ pub fn two_companies(
     let settings = pipedrive::Settings::new(pipedrive_clock.clone(), seed);
     let pipedrive = Arc::new(Pipedrive::new(settings));
     for module in ["Accounts", "Contacts", "Deals", "Products", "Tasks"] {
-        let field =
-            Field::new(ZOHO_EXTERNAL_ID, FieldType::Text).with_length(100).with_unique();
+        let field = Field::new(ZOHO_EXTERNAL_ID, FieldType::Text).with_length(100).with_unique();
         zoho.add_field(module, field);
     }
     for entity in ["organizations", "persons", "deals", "products"] {

@@ -176,7 +176,8 @@ impl<'a> Applier<'a> {
     /// Leaves out ops on links whose other write of this plan got no answer: the next runs see to them.
     fn without_doubt<'p>(&self, ops: &[&'p Op], tally: &mut Tally) -> Vec<&'p Op> {
         let doubted = self.in_doubt.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let certain: Vec<_> = ops.iter().copied().filter(|op| !doubted.contains(&op.link)).collect();
+        let certain: Vec<_> =
+            ops.iter().copied().filter(|op| !doubted.contains(&op.link)).collect();
         tally.skipped += (ops.len() - certain.len()) as u64;
         certain
     }

@@ -13,7 +13,9 @@ use super::error::ServiceError;
 use super::identities::KnownIdentities;
 use super::run::RunContext;
 use crate::connectors::{Connector, ErrorKind, ListRequest, Order, Page, PageKey, Probe};
-use crate::store::{Absence, Accepted, Canary, Cursor, Dirty, Observed, PageCommit, RouteStore, Scan};
+use crate::store::{
+    Absence, Accepted, Canary, Cursor, Dirty, Observed, PageCommit, RouteStore, Scan,
+};
 
 /// How often one scan may start again before the run gives up on the side.
 const MOST_PASSES: u32 = 5;

@@ -24,7 +24,8 @@ const DECISIONS: &str = "row_id,fingerprint,choice,value\nr1,f1,left,\nr2,f2,val
 
 /// A text as it was written, then damaged: pieces cut out, doubled, swapped for others.
 fn damaged(texts: Vec<String>) -> impl Strategy<Value = String> {
-    let pieces = vec!["[", "]", "\"", "'", "=", "\u{0}", "é", "\r\n", "{{", "}}", "-1", "1e999", "|"];
+    let pieces =
+        vec!["[", "]", "\"", "'", "=", "\u{0}", "é", "\r\n", "{{", "}}", "-1", "1e999", "|"];
     let one = (any::<prop::sample::Index>(), 0..20usize, prop::sample::select(pieces));
     (prop::sample::select(texts), prop::collection::vec(one, 0..6)).prop_map(|(text, damages)| {
         let mut all: Vec<char> = text.chars().collect();
@@ -49,23 +50,38 @@ fn real_answers() -> Vec<String> {
     let call = |path: &str, headers: &[(&'static str, String)]| Call {
         method: "GET".into(),
         path: path.into(),
-        query: vec![("fields".into(), "Last_Name,Email,Modified_Time".into()), ("per_page".into(), "2".into()), ("limit".into(), "2".into())],
-        headers: headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect(),
+        query: vec![
+            ("fields".into(), "Last_Name,Email,Modified_Time".into()),
+            ("per_page".into(), "2".into()),
+            ("limit".into(), "2".into()),
+        ],
+        headers: headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect(),
         body: bytes::Bytes::new(),
         origin: "http://side.example".into(),
         fault: None,
     };
     let token = format!("Zoho-oauthtoken {}", zoho.access_token("ZohoCRM.modules.ALL"));
     let calls = [
-        (Arc::clone(&zoho) as Arc<dyn Service>, call("/crm/v8/Contacts", &[("authorization", token)])),
-        (Arc::clone(&pipedrive) as _, call("/api/v2/persons", &[("x-api-token", pipedrive.api_token())])),
+        (
+            Arc::clone(&zoho) as Arc<dyn Service>,
+            call("/crm/v8/Contacts", &[("authorization", token)]),
+        ),
+        (
+            Arc::clone(&pipedrive) as _,
+            call("/api/v2/persons", &[("x-api-token", pipedrive.api_token())]),
+        ),
     ];
     let written = [
         r#"{"data":[{"code":"SUCCESS","details":{"id":"1","Modified_Time":"2026-03-02T10:00:00+01:00"},"message":"record added","status":"success"},{"code":"DUPLICATE_DATA","details":{"api_name":"Email","id":"22"},"message":"duplicate data","status":"error"}]}"#,
         r#"{"success":true,"data":{"id":1,"update_time":"2026-03-02T10:00:00Z","is_deleted":false}}"#,
         r#"{"success":false,"error":"Validation failed","error_info":"name is required"}"#,
     ];
-    let read = calls.iter().map(|(side, call)| String::from_utf8(side.answer(call).body.to_vec()).unwrap());
+    let read = calls
+        .iter()
+        .map(|(side, call)| String::from_utf8(side.answer(call).body.to_vec()).unwrap());
     read.chain(owned(&written)).collect()
 }
 

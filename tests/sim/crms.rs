@@ -238,7 +238,8 @@ impl Crms {
             Side::Left => self.zoho.clone_record(module, number(&who.id)).to_string(),
             Side::Right => {
                 let row = self.pipedrive.get(module, signed(&who.id)).unwrap_or_default();
-                let mut copy = json!({ "name": row["name"], "custom_fields": row["custom_fields"] });
+                let mut copy =
+                    json!({ "name": row["name"], "custom_fields": row["custom_fields"] });
                 for key in ["first_name", "last_name", "emails", "phones", "website"] {
                     if row.get(key).is_some_and(|value| !value.is_null()) {
                         copy[key] = row[key].clone();

@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crmsync::config::Config;
 use crmsync::clock::{Ambient, Clock, Ids, Order, Wire};
+use crmsync::config::Config;
 use crmsync::service::Session;
-use crmsync::store::{RowFilter, RouteStore};
-use crmsync_core::invariants::{
-    self, Moment, Violation,
-};
-use crmsync_core::model::state::{Counterpart, Identities, Subject};
+use crmsync::store::{RouteStore, RowFilter};
+use crmsync_core::invariants::{self, Moment, Violation};
 use crmsync_core::model::mapping::Relation;
+use crmsync_core::model::state::{Counterpart, Identities, Subject};
 use crmsync_core::model::{
-    Entity, EntityName, Link, LinkState, Observation, OpenRow, Pair, RecordId, Side, Tombstone, Value,
+    Entity, EntityName, Link, LinkState, Observation, OpenRow, Pair, RecordId, Side, Tombstone,
+    Value,
 };
 
 use crate::crms::{Kind, Unit, Who};
@@ -88,8 +87,7 @@ fn stored_laws(rest: &Rest, entity: &Entity) -> Vec<Violation> {
             }
         }
     }
-    let rows: Vec<_> =
-        rest.rows.iter().filter(|row| row.entity == entity.name).cloned().collect();
+    let rows: Vec<_> = rest.rows.iter().filter(|row| row.entity == entity.name).cloned().collect();
     let ids = Linked::of(rest);
     // A deletion that waits for a person leaves its link as it was.
     let waits = |link: &&Link| {
@@ -104,16 +102,18 @@ fn stored_laws(rest: &Rest, entity: &Entity) -> Vec<Violation> {
         tombstones: &tombstones,
         rows: &rows,
     };
+    // What a reference stood for may have been linked anew, or not at all, since it was agreed on: see I25.
     let mut own = entity.clone();
     own.fields.retain(|rule| !matches!(rule.relation, Relation::Reference { .. }));
     let laws = [
-        invariants::fields_converged(moment),
+        invariants::fields_converged(Moment { entity: &own, ..moment }),
         invariants::partial_bijection(Moment { links: &settled, ..moment }),
-        // What a reference stood for may have been linked anew since it was agreed on.
         invariants::sound_baselines(Moment { entity: &own, ..moment }),
         invariants::rows_are_unique(&rows),
     ];
-    let named = |violation: Violation| broken(violation.law, format!("{}: {}", entity.name, violation.seen));
+    let named = |violation: Violation| {
+        broken(violation.law, format!("{}: {}", entity.name, violation.seen))
+    };
     laws.into_iter().filter_map(Result::err).map(named).collect()
 }
 
@@ -134,7 +134,8 @@ impl Rest {
         let later = now + chrono::TimeDelta::hours(1);
         let store = session.store.lock(&route(), "laws", later, ttl).await.unwrap();
         let filter = RowFilter { open_only: true, ..RowFilter::default() };
-        let rows = store.rows(&filter).await.unwrap().into_iter().map(|stored| stored.row).collect();
+        let rows =
+            store.rows(&filter).await.unwrap().into_iter().map(|stored| stored.row).collect();
         let mut subjects = BTreeMap::new();
         for entity in &session.route.entities {
             store.touch_all(&entity.name).await.unwrap();
@@ -183,7 +184,8 @@ impl Rest {
             let frozen = link.state != LinkState::Live && self.names(link, fields);
             if !pinned && !frozen && !self.names(link, fields) {
                 let world = lock(world);
-                let (here, there) = (world.ledger.value(&left, unit), world.ledger.value(&right, unit));
+                let (here, there) =
+                    (world.ledger.value(&left, unit), world.ledger.value(&right, unit));
                 all.push(broken("I1", format!("{unit:?} of {left} is {here}, of {right} {there}")));
             }
         }
@@ -227,14 +229,20 @@ impl Rest {
             .iter()
             .filter(|(who, _)| who.kind == Kind::Contact && who.side == Side::Left);
         for (left, right) in contacts {
-            let (Some(here), Some(there)) = (ledger.shown.get(left), ledger.shown.get(right)) else {
+            let (Some(here), Some(there)) = (ledger.shown.get(left), ledger.shown.get(right))
+            else {
                 continue;
             };
-            let account = |side: Side, id: &str| Who { side, kind: Kind::Account, id: id.to_owned() };
-            let wanted = ledger.partner(&account(Side::Left, &here.account)).map(|who| who.id.clone());
+            let account =
+                |side: Side, id: &str| Who { side, kind: Kind::Account, id: id.to_owned() };
+            let wanted =
+                ledger.partner(&account(Side::Left, &here.account)).map(|who| who.id.clone());
             let both = !here.account.is_empty() && !there.account.is_empty();
             let Some(link) = self.link_of(left) else { continue };
-            if both && wanted.is_some_and(|id| id != there.account) && !self.names(link, &["account"]) {
+            if both
+                && wanted.is_some_and(|id| id != there.account)
+                && !self.names(link, &["account"])
+            {
                 let text = format!("{left} is of {}, {right} of {}", here.account, there.account);
                 all.push(broken("I25", text));
             }
@@ -254,7 +262,8 @@ impl Rest {
             !parts.iter().all(|part| self.journaled.contains(*part))
         });
         let told = |over: &crate::ledger::Overwrite| {
-            let text = format!("{:?} of {}: {} gave way to {}", over.unit, over.who, over.lost, over.by);
+            let text =
+                format!("{:?} of {}: {} gave way to {}", over.unit, over.who, over.lost, over.by);
             broken("I4", text)
         };
         lost.map(told).collect()

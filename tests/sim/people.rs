@@ -61,8 +61,7 @@ fn write(world: &mut World, who: &Who, unit: Unit, value: &str) {
 }
 
 pub(crate) fn create(world: &mut World, side: Side, kind: Kind) -> Who {
-    let units: Vec<_> =
-        kind.units().iter().map(|unit| fresh(world, side, kind, *unit)).collect();
+    let units: Vec<_> = kind.units().iter().map(|unit| fresh(world, side, kind, *unit)).collect();
     add(world, side, kind, &units)
 }
 

@@ -191,9 +191,9 @@ pub(crate) async fn run(world: &Shared, config: &Arc<Config>, start: Start) -> E
         let mut session = Box::pin(Session::open(config, &route(), &ambient)).await?;
         *left_behind.lock().unwrap() = Some(session.store.clone());
         session.settings.safety = start.safety;
-        session.settings.settle =
-            start.settle.map_or(session.settings.settle, TimeDelta::seconds);
-        session.settings.overlap_seconds = start.overlap.unwrap_or(session.settings.overlap_seconds);
+        session.settings.settle = start.settle.map_or(session.settings.settle, TimeDelta::seconds);
+        session.settings.overlap_seconds =
+            start.overlap.unwrap_or(session.settings.overlap_seconds);
         let ask: Ask = Arc::new(|_: &Proposal| true);
         let options = RunOptions {
             ask: start.attended.then_some(ask),

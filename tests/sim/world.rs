@@ -67,11 +67,7 @@ impl World {
         ];
         let start = if families.contains(&7) { *chance.pick(&starts) } else { starts[0] };
         let [ours, left, right] = clock_errors(&mut chance, &families);
-        let clocks = Clockwork::new(
-            start.parse().unwrap(),
-            ours,
-            Pair::new(left, right),
-        );
+        let clocks = Clockwork::new(start.parse().unwrap(), ours, Pair::new(left, right));
         Self {
             crms: Crms::new(&clocks, seed),
             clocks,
@@ -220,13 +216,7 @@ impl World {
     }
 
     /// What a call changed, as the account sees it.
-    fn account_for(
-        &mut self,
-        side: Side,
-        call: &Call,
-        reply: Option<&Reply>,
-        author: Author,
-    ) {
+    fn account_for(&mut self, side: Side, call: &Call, reply: Option<&Reply>, author: Author) {
         let Some(kind) = kind_of(side, call).filter(|_| call.method != "GET") else { return };
         let mut all: BTreeSet<_> = named(side, call, reply).into_iter().collect();
         if call.method == "POST" {

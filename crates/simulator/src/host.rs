@@ -327,9 +327,8 @@ async fn handle(
         origin,
         fault: None,
     };
-    let reply = answer(call)
-        .await
-        .ok_or_else(|| io::Error::other("fault: closed without an answer"))?;
+    let reply =
+        answer(call).await.ok_or_else(|| io::Error::other("fault: closed without an answer"))?;
     response(reply)
 }
 

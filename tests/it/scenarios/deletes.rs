@@ -77,7 +77,8 @@ async fn given_an_archived_deal_when_synced_then_it_is_not_taken_for_deleted() {
 }
 
 #[tokio::test]
-async fn given_a_deleted_contact_that_comes_back_unstamped_when_its_person_is_about_to_go_then_both_stay() {
+async fn given_a_deleted_contact_that_comes_back_unstamped_when_its_person_is_about_to_go_then_both_stay()
+ {
     let world = World::with(Setup { mappings: propagating(), ..Setup::default() }).await;
     let (contact, person) = linked_contact(&world).await;
     world.sandbox.zoho.delete("Contacts", contact);

@@ -63,8 +63,7 @@ impl State {
         look: &Look,
     ) {
         let Some(record) = self.record(ctx.kind, id) else { return };
-        let present =
-            ctx.as_of.is_none() && record.hidden_until.is_none_or(|until| until <= now);
+        let present = ctx.as_of.is_none() && record.hidden_until.is_none_or(|until| until <= now);
         if !present || *look != Look::default() {
             if let Some(version) = record.shown(now, ctx.as_of) {
                 // A String takes every write.
