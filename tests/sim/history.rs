@@ -6,26 +6,23 @@ use std::sync::{Arc, Mutex};
 use chrono::TimeDelta;
 use crmsync::clock::Order;
 use crmsync::config::Config;
-use crmsync::sandbox;
 use crmsync::service::run::Safety;
 use crmsync::service::{Mode, ServiceError};
-use crmsync::store::{Store, StoreError};
+use crmsync::store::StoreError;
 use crmsync_core::invariants::Violation;
 use crmsync_core::model::Side;
 use crmsync_simulator::host::Host;
-use crmsync_simulator::pipedrive::Loss;
-use crmsync_simulator::zoho::{Access, Automation, Limits};
-use futures_util::FutureExt as _;
 use tempfile::TempDir;
 
-use crate::crms::{Kind, Who};
+use crate::clouds;
+use crate::crms::Kind;
 use crate::dice::Dice;
 use crate::laws::{self, Seen};
-use crate::ledger::AUTOMATED;
 use crate::people;
+use crate::premises::{config_text, listen, template, workplace, write_mappings};
 use crate::process::{End, Shared, Start, config, lock, run};
 use crate::weather::Families;
-use crate::world::{Met, World};
+use crate::world::World;
 
 const ROUNDS: usize = 8;
 /// Least human edits of a history.
@@ -164,7 +161,7 @@ impl History {
     /// Some hours of work, and a run (or what is left of it).
     async fn round(&mut self) {
         self.people_work();
-        self.gather_clouds();
+        clouds::gather(&mut lock(&self.world), &mut self.dice);
         let attended = self.dice.chance(700);
         let backup = self.backup_path();
         if self.has(14) && self.dice.chance(150) {
@@ -198,53 +195,12 @@ impl History {
         world.pass(TimeDelta::seconds(pause));
     }
 
-    fn gather_clouds(&mut self) {
-        let dice = &mut self.dice;
-        let mut world = lock(&self.world);
-        world.storm = if dice.chance(750) { *dice.pick(&[20, 60, 150]) } else { 0 };
-        world.bustle = if world.has(9) { *dice.pick(&[0, 20, 60, 150]) } else { 0 };
-        world.page = if world.has(5) { *dice.pick(&[2, 3, 5, 500]) } else { 500 };
-        if world.has(7) && dice.chance(300) {
-            let whose = *dice.pick(&[None, Some(Side::Left), Some(Side::Right)]);
-            // Together with late rows still within the overlap, as A2 and A4 promise; and back only once.
-            let by = dice.between(-200, 200);
-            let by = if world.stepped_back.contains(&whose) { by.abs() } else { by };
-            if by < 0 {
-                world.stepped_back.push(whose);
-            }
-            world.clocks.step(whose, TimeDelta::seconds(by));
-            world.ledger.forget_doubts();
-            world.note(|| format!("the clock of {whose:?} steps by {by} s"));
-        }
-        if world.has(8) {
-            rights_change(&mut world, dice);
-        }
-        if world.has(10) && !world.automated && dice.chance(80) {
-            automate(&mut world, dice);
-        }
-        if world.has(11) && dice.chance(200) {
-            servers_refuse(&mut world, dice);
-        }
-        if world.has(12) && dice.chance(100) {
-            world.note(|| "administrators shorten a field".to_owned());
-            world.short_phones = true;
-            world.crms.zoho.change_field("Contacts", "Phone", |field| field.length = 8);
-        }
-        if world.has(13) && dice.chance(100) {
-            budgets_shrink(&mut world, dice);
-        }
-        if world.has(4) && dice.chance(300) {
-            let (seed, by) = (dice.below(1_000), dice.between(1, 55));
-            world.crms.pipedrive.commit_late(seed as u64, 200, TimeDelta::seconds(by));
-        }
-    }
-
     /// Some of what was wrong is put right; the rest stays for the next run.
     fn clear_some(&mut self) {
         let mut world = lock(&self.world);
         world.bustle = 0;
         if self.dice.chance(600) {
-            regain(&mut world);
+            clouds::regain(&mut world);
         }
     }
 
@@ -347,7 +303,7 @@ impl History {
         {
             let mut world = lock(&self.world);
             (world.storm, world.bustle, world.page) = (0, 0, 500);
-            regain(&mut world);
+            clouds::regain(&mut world);
             world.crms.zoho.clear_automations();
             world.crms.pipedrive.commit_late(0, 0, TimeDelta::zero());
             world.automated = false;
@@ -397,25 +353,6 @@ impl History {
     }
 }
 
-/// Lets both servers listen on loopback.
-async fn listen(world: &Shared) -> Vec<Host> {
-    let mut hosts = Vec::new();
-    for side in Side::BOTH {
-        let there = Arc::clone(world);
-        let answer = move |call| {
-            let reply = match lock(&there).serve(side, call) {
-                Met::Answered(reply) => Some(reply),
-                Met::Lost | Met::Unsent => None,
-            };
-            std::future::ready(reply).boxed()
-        };
-        let host = Host::serve(Arc::new(answer), 0).await.unwrap();
-        lock(world).addresses[side] = host.url();
-        hosts.push(host);
-    }
-    hosts
-}
-
 /// Records that both servers counted as written by calls.
 fn written(world: &Shared) -> u64 {
     let world = lock(world);
@@ -437,134 +374,5 @@ fn told(end: &End) -> String {
         ),
         End::Failed(error) => error.to_string(),
         End::Died => "killed".into(),
-    }
-}
-
-/// F8: tokens expire, rights go.
-fn rights_change(world: &mut World, dice: &mut Dice) {
-    if dice.chance(200) {
-        world.note(|| "Zoho's access tokens expire".to_owned());
-        world.crms.zoho.expire_access_tokens();
-    }
-    if dice.chance(120) {
-        let access = *dice.pick(&[Access::Forbidden, Access::Unseen]);
-        world.note(|| format!("Contacts are {access:?}"));
-        world.crms.zoho.set_access("Contacts", access);
-    }
-    if dice.chance(120) {
-        let loss = *dice.pick(&[Loss::Rows, Loss::Forbidden]);
-        world.note(|| format!("persons lose {loss:?}"));
-        world.crms.pipedrive.lose("persons", loss);
-    }
-}
-
-/// F10: a workflow of Zoho's marks names of accounts, at once or later.
-fn automate(world: &mut World, dice: &mut Dice) {
-    let delay = *dice.pick(&[0, 0, 40]);
-    world.note(|| format!("a workflow rewrites account names {delay} s after each write"));
-    world.automated = true;
-    world.crms.zoho.delay_automations(TimeDelta::seconds(delay));
-    let mark = |value: &serde_json::Value| match value.as_str() {
-        Some(text) if !text.ends_with(AUTOMATED) => format!("{text}{AUTOMATED}").into(),
-        Some(_) | None => value.clone(),
-    };
-    let rewrite = Automation::Rewrite(Arc::new(mark));
-    world.crms.zoho.automation("Accounts", "Account_Name", rewrite);
-}
-
-/// F11: locks, and texts that are cut without a word.
-fn servers_refuse(world: &mut World, dice: &mut Dice) {
-    let side = *dice.pick(&Side::BOTH);
-    if dice.chance(200) {
-        world.note(|| "Pipedrive cuts websites".to_owned());
-        world.ledger.truncates = true;
-        world.crms.pipedrive.truncate_field("organizations", "website", 12);
-        return;
-    }
-    let all = world.ledger.of_kind(side, Kind::Contact);
-    if all.is_empty() {
-        return;
-    }
-    let Who { id, .. } = dice.pick(&all).clone();
-    world.note(|| format!("{side} {id} is locked"));
-    match side {
-        Side::Left => world.crms.zoho.lock("Contacts", id.parse().unwrap()),
-        Side::Right => world.crms.pipedrive.lock("persons", id.parse().unwrap()),
-    }
-    world.locked.push((side, id));
-}
-
-/// F13: little is left of the day's budget.
-fn budgets_shrink(world: &mut World, dice: &mut Dice) {
-    let left = dice.below(60) as u64;
-    world.note(|| format!("{left} units of budget are left"));
-    if dice.chance(500) {
-        let used = world.crms.zoho.credits_used();
-        world.crms.zoho.set_limits(Limits::Credits(used + left));
-    } else {
-        world.crms.pipedrive.limit(|limits| limits.on = true);
-        world.crms.pipedrive.drain_budget(left);
-    }
-}
-
-/// Rights, budgets, locks and lengths are as they were.
-fn regain(world: &mut World) {
-    let crms = world.crms.clone();
-    crms.zoho.set_access("Contacts", Access::Full);
-    crms.zoho.set_limits(Limits::Off);
-    world.short_phones = false;
-    crms.zoho.change_field("Contacts", "Phone", |field| field.length = 50);
-    crms.pipedrive.limit(|limits| limits.on = false);
-    crms.pipedrive.clear_rules();
-    for (side, id) in std::mem::take(&mut world.locked) {
-        if side == Side::Left {
-            crms.zoho.unlock("Contacts", id.parse().unwrap());
-        }
-    }
-}
-
-/// A folder in memory where there is one: every commit of the store waits for its disk.
-fn workplace() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { TempDir::new_in(memory).unwrap() } else { TempDir::new().unwrap() }
-}
-
-/// An empty store, made once.
-async fn template() -> PathBuf {
-    static MADE: tokio::sync::OnceCell<(TempDir, PathBuf)> = tokio::sync::OnceCell::const_new();
-    let made = MADE.get_or_init(|| async {
-        let folder = workplace();
-        let path = folder.path().join("empty.db");
-        let store = Store::open(&format!("sqlite://{}", path.display())).await.unwrap();
-        store.close().await.unwrap();
-        (folder, path)
-    });
-    made.await.1.clone()
-}
-
-fn config_text(world: &World, folder: &Path, store: &str) -> String {
-    sandbox::config(
-        &world.crms.zoho,
-        &world.crms.pipedrive,
-        [&world.addresses.left, &world.addresses.right],
-        &format!("sqlite://{}", folder.join(store).display()),
-        &folder.join("mappings"),
-    )
-}
-
-/// Accounts and contacts as shipped, under policies that differ from history to history.
-fn write_mappings(folder: &Path, dice: &mut Dice, families: &Families) {
-    let policies = ["newest", "newest", "queue", "prefer-left", "prefer-right"];
-    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings/zoho-pipedrive");
-    for name in ["account.toml", "contact.toml"] {
-        let mut text = std::fs::read_to_string(shipped.join(name)).unwrap();
-        let policy = dice.pick(&policies);
-        let deletes = dice.pick(&["keep", "propagate", "propagate"]);
-        let mode = if families.contains(&3) { *dice.pick(&["auto", "batch"]) } else { "auto" };
-        text = text.replacen("[match]", &format!("write-mode = \"{mode}\"\n\n[match]"), 1);
-        text.push_str(&format!(
-            "\n[conflicts]\npolicy = \"{policy}\"\n\n[deletes]\nto-left = \"{deletes}\"\nto-right = \"{deletes}\"\n"
-        ));
-        std::fs::write(folder.join(name), text).unwrap();
     }
 }

@@ -102,12 +102,12 @@ fn stored_laws(rest: &Rest, entity: &Entity) -> Vec<Violation> {
         tombstones: &tombstones,
         rows: &rows,
     };
+    // What a reference stood for may have been linked anew, or not at all, since it was agreed on: see I25.
     let mut own = entity.clone();
     own.fields.retain(|rule| !matches!(rule.relation, Relation::Reference { .. }));
     let laws = [
-        invariants::fields_converged(moment),
+        invariants::fields_converged(Moment { entity: &own, ..moment }),
         invariants::partial_bijection(Moment { links: &settled, ..moment }),
-        // What a reference stood for may have been linked anew since it was agreed on.
         invariants::sound_baselines(Moment { entity: &own, ..moment }),
         invariants::rows_are_unique(&rows),
     ];

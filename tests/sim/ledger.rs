@@ -83,6 +83,8 @@ pub(crate) struct Ledger {
     pub(crate) in_window: usize,
     /// Engine's writes by record and unit.
     pub(crate) writes: BTreeMap<(Who, Unit), u64>,
+    /// Whether administrators changed what a telephone number is.
+    pub(crate) phones_redefined: bool,
     /// Whether servers cut values without a word.
     pub(crate) truncates: bool,
 }
@@ -303,7 +305,8 @@ impl Ledger {
     fn compare(&mut self, who: &Who, unit: Unit) {
         let Some(other) = self.pairs.get(who).cloned() else { return };
         let value = self.value(who, unit).to_owned();
-        if self.amnesia || self.value(&other, unit) != value || !self.shown.contains_key(&other) {
+        let both = [who, &other].iter().all(|one| self.shown.contains_key(*one));
+        if self.amnesia || !both || self.value(&other, unit) != value {
             return;
         }
         let left = if who.side == Side::Left { who } else { &other };
@@ -315,7 +318,9 @@ impl Ledger {
         let agreed = self.agreed.get(&(left.clone(), unit)).cloned();
         let allowed = if last.is_empty() { agreed.into_iter().collect() } else { last };
         let cut = self.truncates && allowed.iter().any(|one| one.starts_with(&value));
-        if !allowed.is_empty() && !allowed.contains(&value) && !cut {
+        // A field whose length changed lost its baseline: then an empty side is filled (semantics §14).
+        let redefined = unit == Unit::Phone && self.phones_redefined;
+        if !allowed.is_empty() && !allowed.contains(&value) && !cut && !redefined {
             let text = format!("{unit:?} of {who} and {other} is {value}; last were {allowed:?}");
             self.broken("I3", text);
         }

@@ -152,3 +152,31 @@ async fn given_a_canary_that_cannot_be_read_when_a_person_is_missing_then_nothin
         assert_eq!(world.sandbox.zoho.count("Contacts"), 2);
     }
 }
+
+#[tokio::test]
+async fn given_a_person_written_while_rights_are_lost_when_they_are_back_then_the_edit_is_seen() {
+    for lost in [Lost::Zoho(Access::Unseen), Lost::Pipedrive(Loss::Rows)] {
+        let world = World::with(Setup { mappings: propagating(), ..Setup::default() }).await;
+        let (zoho, pipedrive) = (&world.sandbox.zoho, &world.sandbox.pipedrive);
+        zoho.add("Contacts", json!({ "Last_Name": "Byron", "Email": "ada@example.com" }));
+        world.settle().await;
+        world.advance(3_000);
+        if matches!(lost, Lost::Zoho(_)) {
+            zoho.add("Contacts", json!({ "Last_Name": "Late", "Email": "late@example.com" }));
+        } else {
+            let emails = json!([{ "value": "late@example.com", "primary": true }]);
+            pipedrive.add("persons", json!({ "name": "Late", "emails": emails }));
+        }
+        lost.strike(&world);
+        for _ in 0..3 {
+            world.advance(600);
+            let _ = world.try_sync().await;
+        }
+
+        lost.recover(&world);
+        world.advance(600);
+        world.settle().await;
+
+        assert_eq!((zoho.count("Contacts"), pipedrive.count("persons")), (2, 2), "{lost:?}");
+    }
+}
