@@ -22,6 +22,18 @@ bench *args:
 bench-relational *args:
     cargo bench --bench relational -- {{args}}
 
+# Simulated histories: `--seeds 20000`, `--seeds 500..600`, `--faults 1,2,9`, `--replay 7`.
+simulate *args:
+    cargo test --release --test sim -- {{args}}
+
+# A night of them.
+simulate-long:
+    cargo test --release --test sim -- --seeds 200000
+
+# The real program, killed a few hundred times.
+kill count="300":
+    CRMSYNC_KILLS={{count}} cargo test --release --test it kill -- --nocapture
+
 # Bans, licenses, sources.
 deny:
     cargo deny check

@@ -10,7 +10,7 @@ use clap::Parser as _;
 use crmsync::cli::args::Cli;
 use crmsync::cli::context::{Entropy, Machine};
 use crmsync::cli::exit::Exit;
-use crmsync::clock::{Ambient, Clock, Ids};
+use crmsync::clock::{Ambient, Clock, Ids, Order, Wire};
 use crmsync::config::Environment;
 
 #[global_allocator]
@@ -57,7 +57,7 @@ fn ambient() -> Ambient {
         let count = count.fetch_add(1, Ordering::Relaxed);
         format!("{millis:012x}{count:06x}{chance:08x}")
     });
-    Ambient { clock, ids, holder: holder(), is_gone }
+    Ambient { clock, ids, holder: holder(), is_gone, wire: Wire::Sockets, order: Order::Together }
 }
 
 /// Who holds a lease, for whoever finds it taken.

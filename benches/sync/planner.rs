@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use crmsync::clock::{Ambient, Clock, Ids};
+use crmsync::clock::{Ambient, Clock, Ids, Order, Wire};
 use crmsync::config::{Config, Environment};
 use crmsync::sandbox::{Ports, Sandbox};
 use crmsync::service::Session;
@@ -79,6 +79,8 @@ async fn open(folder: &Path) -> (Sandbox, Session) {
         ids: Ids::new(move || count.fetch_add(1, std::sync::atomic::Ordering::Relaxed).to_string()),
         holder: "bench".into(),
         is_gone: |_| false,
+        wire: Wire::Sockets,
+        order: Order::Together,
     };
     let session = Session::open(&config, &RouteName::new("crm"), &ambient).await;
     (sandbox, session.expect("a route"))

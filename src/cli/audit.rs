@@ -11,6 +11,7 @@ use super::plan::{choose, names};
 use super::plan_view;
 use super::progress::progress;
 use super::render::{Output, counted, joined};
+use super::rows_view::plain_name;
 use crate::service::audit::{AuditReport, Difference, EntityAudit, percent};
 
 /// Differences shown without `--all`.
@@ -96,7 +97,7 @@ fn differing_fields(report: &AuditReport) -> String {
     }
     fields.sort_by_key(|(count, name, field)| (std::cmp::Reverse(*count), *name, *field));
     let line = |(count, name, field): (u64, &EntityName, &FieldName)| {
-        format!("  {name} {field}: differs in {}\n", counted(count, "pair"))
+        format!("  {name} {}: differs in {}\n", plain_name(field), counted(count, "pair"))
     };
     let lines = joined(fields.into_iter().map(line));
     if lines.is_empty() { lines } else { format!("\n{lines}") }
@@ -107,7 +108,7 @@ fn example(entity: &EntityName, difference: &Difference, names: &Pair<String>) -
         Some(id) => format!("{} {id}", names[side]),
         None => format!("{} has none", names[side]),
     };
-    let fields: Vec<_> = difference.fields.iter().map(FieldName::as_str).collect();
+    let fields: Vec<_> = difference.fields.iter().map(plain_name).collect();
     let fields = if fields.is_empty() { String::new() } else { format!(": {}", fields.join(", ")) };
     format!("  {entity} {}, {}{fields}\n", record(Side::Left), record(Side::Right))
 }

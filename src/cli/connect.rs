@@ -203,13 +203,12 @@ async fn sign_in_pipedrive(
     })?;
     let redirect = operations::address(redirect)?;
     let store = operations::sealing_store(config).await?;
-    let code = match &args.code {
-        Some(code) => SecretString::from(code.trim()),
-        None => {
-            let state = token(context);
-            let page = operations::pipedrive_consent_page(name, pipedrive, &redirect, &state)?;
-            come_back(context, &page, &redirect, &state).await?.code
-        }
+    let code = if let Some(code) = &args.code {
+        SecretString::from(code.trim())
+    } else {
+        let state = token(context);
+        let page = operations::pipedrive_consent_page(name, pipedrive, &redirect, &state)?;
+        come_back(context, &page, &redirect, &state).await?.code
     };
     let grant = operations::exchange_pipedrive(context, name, pipedrive, &code, &redirect).await?;
     operations::keep_grant(&store, name, &grant).await?;

@@ -20,7 +20,7 @@ use super::memory::Remembered;
 use super::pacing::{BudgetGate, Meter, Pace, Pacer, Weight};
 use super::retry::{self, Failure, Jitter, Policy};
 use super::{ConnectorError, Cost, ErrorKind};
-use crate::clock::Clock;
+use crate::clock::{Carrier, Clock, Lost, Wire};
 
 /// How one connection speaks HTTP.
 #[derive(Clone, Debug)]
@@ -38,6 +38,7 @@ pub struct HttpSettings {
     pub retry: Policy,
     /// Seed of the pauses' jitter.
     pub seed: u64,
+    pub wire: Wire,
 }
 
 impl HttpSettings {
@@ -51,6 +52,7 @@ impl HttpSettings {
             pace,
             retry: Policy::default(),
             seed,
+            wire: Wire::Sockets,
         }
     }
 }
@@ -232,10 +234,16 @@ pub fn judge_by_status(answer: &Answer) -> Verdict {
     }
 }
 
+/// What [`Wire`] comes to for one connection.
+enum Line {
+    Sockets(reqwest::Client),
+    Carried(Arc<dyn Carrier>),
+}
+
 /// One connection's HTTP.
 pub struct Http {
     settings: HttpSettings,
-    client: reqwest::Client,
+    line: Line,
     clock: Clock,
     pacer: Pacer,
     gate: Arc<dyn BudgetGate>,
@@ -253,13 +261,14 @@ impl Http {
         clock: Clock,
         gate: Arc<dyn BudgetGate>,
     ) -> Result<Self, ConnectorError> {
-        let client = client(&settings).map_err(|error| ConnectorError {
+        let line = line(&settings).map_err(|error| ConnectorError {
             connection: settings.connection.clone(),
             operation: "connect".into(),
             kind: ErrorKind::Misconfigured(describe(&error)),
         })?;
-        let (pacer, jitter) = (Pacer::new(settings.pace), Jitter::new(settings.seed));
-        Ok(Self { settings, client, clock, pacer, gate, meter: Meter::default(), jitter })
+        let pacer = Pacer::new(settings.pace, clock.clone());
+        let jitter = Jitter::new(settings.seed);
+        Ok(Self { settings, line, clock, pacer, gate, meter: Meter::default(), jitter })
     }
 
     /// Sends `request` and answers what the judge accepted.
@@ -275,7 +284,7 @@ impl Http {
     ) -> BoxFuture<'a, Result<Answer, ErrorKind>> {
         let sending = async move {
             let attempt = || self.attempt(request, &judge);
-            retry::retry(&self.settings.retry, &self.jitter, attempt).await
+            retry::retry(&self.settings.retry, &self.jitter, &self.clock, attempt).await
         };
         // Boxed: callers in traits could not prove that the nested closures' future is `Send`.
         sending.boxed()
@@ -315,7 +324,7 @@ impl Http {
         match judge(&answer) {
             Verdict::Accept => Ok(answer),
             Verdict::Throttled(retry_after) => {
-                self.pacer.pause(retry_after.unwrap_or(Duration::from_millis(250)).min(MAX_PAUSE));
+                self.pacer.pause(retry_after.unwrap_or(Duration::from_millis(250)));
                 Err(Failure::Throttled(retry_after))
             }
             Verdict::Broken(reason) => Err(broken(request.idempotence, &answer, reason)),
@@ -344,7 +353,42 @@ impl Http {
     }
 
     async fn transfer(&self, request: &Request) -> Result<Answer, Failure> {
-        let built = self.client.request(request.method.clone(), request.url.clone());
+        match &self.line {
+            Line::Sockets(client) => self.transfer_by(client, request).await,
+            Line::Carried(carrier) => self.hand_over(carrier.as_ref(), request).await,
+        }
+    }
+
+    async fn hand_over(&self, carrier: &dyn Carrier, request: &Request) -> Result<Answer, Failure> {
+        let mut call = http::Request::new(request.body.clone().unwrap_or_default());
+        *call.method_mut() = request.method.clone();
+        *call.headers_mut() = request.headers.clone();
+        *call.uri_mut() = request.url.as_str().parse().map_err(|_| {
+            Failure::Final(ErrorKind::Misconfigured("the address of a call is not valid".into()))
+        })?;
+        match carrier.carry(call).await {
+            Ok(response) => {
+                self.meter.add(request.units);
+                let (head, body) = response.into_parts();
+                Ok(answer(head.status, head.headers, body, self.clock.now()))
+            }
+            Err(Lost::Unsent(reason)) => {
+                self.gate.refund(request.units);
+                Err(Failure::Passing(ErrorKind::Unavailable(reason)))
+            }
+            Err(Lost::Unanswered(reason)) => {
+                self.meter.add(request.units);
+                Err(lost(request.idempotence, reason))
+            }
+        }
+    }
+
+    async fn transfer_by(
+        &self,
+        client: &reqwest::Client,
+        request: &Request,
+    ) -> Result<Answer, Failure> {
+        let built = client.request(request.method.clone(), request.url.clone());
         let mut built = built.headers(request.headers.clone());
         if let Some(body) = &request.body {
             built = built.body(body.clone());
@@ -385,13 +429,26 @@ impl Http {
                 Err(error) => return Err(lost(request.idempotence, describe(&error))),
             }
         }
-        let server_time = headers.get(DATE).and_then(|date| date.to_str().ok()).and_then(http_date);
-        Ok(Answer { status, headers, body: body.freeze(), server_time, received_at })
+        Ok(answer(status, headers, body.freeze(), received_at))
     }
 }
 
-/// Longest time for which one throttled call holds back the others of its connection.
-const MAX_PAUSE: Duration = Duration::from_mins(1);
+fn answer(
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+    received_at: DateTime<Utc>,
+) -> Answer {
+    let server_time = headers.get(DATE).and_then(|date| date.to_str().ok()).and_then(http_date);
+    Answer { status, headers, body, server_time, received_at }
+}
+
+fn line(settings: &HttpSettings) -> Result<Line, reqwest::Error> {
+    Ok(match &settings.wire {
+        Wire::Sockets => Line::Sockets(client(settings)?),
+        Wire::Carried(carrier) => Line::Carried(Arc::clone(carrier)),
+    })
+}
 
 fn client(settings: &HttpSettings) -> Result<reqwest::Client, reqwest::Error> {
     let builder = reqwest::Client::builder()

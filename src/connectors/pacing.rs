@@ -44,21 +44,26 @@ pub struct Slot<'a> {
 /// Limits bursts and concurrency of one connection.
 pub struct Pacer {
     limiter: RateLimiter<NotKeyed, InMemoryState, TokioClock, NoOpMiddleware<Duration>>,
-    clock: TokioClock,
+    ticks: TokioClock,
+    clock: Clock,
     any: Semaphore,
     heavy: Semaphore,
-    resume_at: Mutex<Option<tokio::time::Instant>>,
+    resume_at: Mutex<Option<DateTime<Utc>>>,
 }
 
+/// Longest time for which one throttled call holds back the others of its connection.
+const MAX_PAUSE: Duration = Duration::from_mins(1);
+
 impl Pacer {
-    pub fn new(pace: Pace) -> Self {
-        let clock = TokioClock::start();
+    pub fn new(pace: Pace, clock: Clock) -> Self {
+        let ticks = TokioClock::start();
         let period = (pace.per / pace.burst.get()).max(Duration::from_nanos(1));
         let quota = Quota::with_period(period)
             .unwrap_or(Quota::per_second(pace.burst))
             .allow_burst(pace.burst);
         Self {
-            limiter: RateLimiter::direct_with_clock(quota, clock.clone()),
+            limiter: RateLimiter::direct_with_clock(quota, ticks.clone()),
+            ticks,
             clock,
             any: Semaphore::new(pace.concurrency.max(1)),
             heavy: Semaphore::new(pace.heavy.max(1)),
@@ -81,9 +86,9 @@ impl Pacer {
         Ok(Slot { _any: any, _heavy: heavy })
     }
 
-    /// Lets no call of this connection start for `pause`: one of them was told to slow down.
+    /// Lets no call of this connection start for `pause`, a minute at most: one of them was told to slow down.
     pub fn pause(&self, pause: Duration) {
-        let until = tokio::time::Instant::now() + pause;
+        let until = self.clock.now() + pause.min(MAX_PAUSE);
         let mut resume_at = lock(&self.resume_at);
         *resume_at = Some(resume_at.map_or(until, |at| at.max(until)));
     }
@@ -92,13 +97,14 @@ impl Pacer {
         loop {
             let pause = match self.limiter.check() {
                 Ok(()) => break,
-                Err(not_until) => not_until.wait_time_from(self.clock.now()),
+                Err(not_until) => not_until.wait_time_from(self.ticks.now()),
             };
-            tokio::time::sleep(pause).await;
+            self.clock.sleep(pause).await;
         }
         let resume_at = *lock(&self.resume_at);
-        if let Some(at) = resume_at {
-            tokio::time::sleep_until(at).await;
+        if let Some(left) = resume_at.and_then(|at| (at - self.clock.now()).to_std().ok()) {
+            // Never longer than a pause can be: our clock may have stepped back meanwhile.
+            self.clock.sleep(left.min(MAX_PAUSE)).await;
         }
     }
 }
@@ -387,7 +393,8 @@ mod tests {
             concurrency: 9,
             heavy: 1,
         };
-        let (pacer, start) = (Pacer::new(pace), tokio::time::Instant::now());
+        let (pacer, start) =
+            (Pacer::new(pace, Clock::new(|| DateTime::UNIX_EPOCH)), tokio::time::Instant::now());
 
         for _ in 0..3 {
             pacer.admit(Weight::Heavy).await.unwrap();

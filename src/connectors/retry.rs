@@ -9,6 +9,7 @@ use backoff::backoff::Backoff;
 use backoff::exponential::ExponentialBackoff;
 
 use super::ErrorKind;
+use crate::clock::Clock;
 
 /// How often and how long a call is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,13 +75,14 @@ impl Jitter {
 
 /// Calls `attempt` until it succeeds, fails for good, or `policy` is used up; answers the last error.
 ///
-/// Pauses are tokio sleeps, so they stand still with tokio's time.
+/// Pauses are `clock`'s.
 ///
 /// # Errors
 /// The kind of the last failure; [`ErrorKind::RateLimited`] when the last one was throttled.
 pub async fn retry<T, F, Fut>(
     policy: &Policy,
     jitter: &Jitter,
+    clock: &Clock,
     mut attempt: F,
 ) -> Result<T, ErrorKind>
 where
@@ -100,7 +102,7 @@ where
                     return Err(err);
                 };
                 tracing::debug!(pause_ms = pause.as_millis(), reason = %err, "calling again later");
-                tokio::time::sleep(pause).await;
+                clock.sleep(pause).await;
             }
         }
     }
@@ -199,7 +201,8 @@ mod tests {
 
     async fn attempts(policy: Policy, failure: Failure, then_ok_after: u32) -> (u32, bool) {
         let made = Cell::new(0);
-        let outcome = retry(&policy, &Jitter::new(7), || {
+        let clock = Clock::new(|| chrono::DateTime::UNIX_EPOCH);
+        let outcome = retry(&policy, &Jitter::new(7), &clock, || {
             made.set(made.get() + 1);
             let result = if made.get() > then_ok_after { Ok(()) } else { Err(failure.clone()) };
             async move { result }

@@ -213,7 +213,11 @@ async fn zoho_settings(
         share_percent: percent(settings.shared.budget.share),
         metadata_cache: lifetime(settings.shared.metadata_cache),
         record_url: settings.record_url.clone(),
-        http: HttpSettings { pace, ..http(&settings.shared, name, defaults.http.clone())? },
+        http: HttpSettings {
+            pace,
+            wire: ambient.wire.clone(),
+            ..http(&settings.shared, name, defaults.http.clone())?
+        },
         memory,
         ..defaults
     })
@@ -259,6 +263,7 @@ async fn pipedrive_settings(
         proxy: proxy(&settings.shared, name)?,
         metadata_cache: lifetime(settings.shared.metadata_cache),
         memory,
+        wire: ambient.wire.clone(),
         ..defaults
     })
 }

@@ -13,10 +13,16 @@ use super::error::ServiceError;
 use super::identities::KnownIdentities;
 use super::run::RunContext;
 use crate::connectors::{Connector, ErrorKind, ListRequest, Order, Page, PageKey, Probe};
-use crate::store::{Absence, Accepted, Cursor, Dirty, Observed, PageCommit, RouteStore, Scan};
+use crate::store::{
+    Absence, Accepted, Canary, Cursor, Dirty, Observed, PageCommit, RouteStore, Scan,
+};
 
 /// How often one scan may start again before the run gives up on the side.
 const MOST_PASSES: u32 = 5;
+/// Listings in a row that may lack a canary which can be read by id: an archive, perhaps.
+const MOST_MISSED: u32 = 2;
+/// Rows of one second that a canary may bring along with each listing.
+const MOST_TIED: usize = 50;
 /// Reason under which deletion-feed rows wait for their read by id; together they are strong evidence.
 const FROM_FEED: &str = "deleted-feed";
 
@@ -96,6 +102,7 @@ impl<'a> Observer<'a> {
             started_at: DateTime::UNIX_EPOCH,
         });
         let (mut accepted, mut restarts, mut newest) = (Accepted::default(), 0, scan.since);
+        let mut watch = Watch::on(self.canary(cursor).await?);
         loop {
             self.run.check_cancelled()?;
             let key = scan.page.clone().map(PageKey);
@@ -114,11 +121,14 @@ impl<'a> Observer<'a> {
                 scan.started_at = page.server_time.unwrap_or(DateTime::UNIX_EPOCH);
             }
             newest = newest.max(page.records.iter().filter_map(|record| record.modified_at).max());
+            watch.look_at(&page);
             scan.page = page.next.as_ref().map(|next| next.0.clone());
             let (done, rows) = (page.next.is_none(), page.records.len());
             cursor.scan = (!done).then(|| scan.clone());
-            if done {
+            if done && watch.is_sound() {
                 cursor.watermark = cursor.watermark.max(Some(started(&scan, newest)));
+            }
+            if done {
                 cursor.deleted_watermark = cursor.deleted_watermark.or(cursor.watermark);
             }
             add(
@@ -161,7 +171,10 @@ impl<'a> Observer<'a> {
     /// about the time, and what was stamped in between would never be listed.
     async fn delta(&self, cursor: &mut Cursor) -> Result<Option<Accepted>, ServiceError> {
         let overlap = TimeDelta::seconds(self.run.settings.overlap_seconds);
+        let canary = self.canary(cursor).await?;
         let from = cursor.watermark.map(|watermark| watermark - overlap);
+        // The canary costs no call: it comes with the list that is asked for anyway.
+        let from = from.map(|from| canary.as_ref().map_or(from, |one| from.min(one.modified_at)));
         let mut accepted = Accepted::default();
         let mut first_answer: Option<DateTime<Utc>> = None;
         for pass in 1.. {
@@ -169,6 +182,7 @@ impl<'a> Observer<'a> {
                 (from, None::<PageKey>, 0, None, 0);
             let mut moved_on = false;
             let mut newest = cursor.watermark;
+            let mut watch = Watch::on(canary.clone());
             loop {
                 self.run.check_cancelled()?;
                 let page = match self
@@ -186,6 +200,7 @@ impl<'a> Observer<'a> {
                     Err(error) => return Err(error.into()),
                 };
                 pages += 1;
+                watch.look_at(&page);
                 if page.server_time.zip(from).is_some_and(|(now, from)| now < from) {
                     return Ok(None);
                 }
@@ -196,10 +211,16 @@ impl<'a> Observer<'a> {
                 key.clone_from(&page.next);
                 let rows = page.records.len();
                 let last = key.is_none();
-                let clean = last && (pages == 1 || !moved_on || pass >= MOST_PASSES);
+                let safe = !moved_on || !self.run.settings.safety.repeats_unsafe_scans;
+                let clean = last && (pages == 1 || safe || pass >= MOST_PASSES);
                 if clean {
                     first_answer = first_answer.or(began);
-                    cursor.watermark = cursor.watermark.max(first_answer.or(newest));
+                    if watch.is_sound() {
+                        cursor.watermark = cursor.watermark.max(first_answer.or(newest));
+                    } else {
+                        self.doubt_listing(&watch).await?;
+                    }
+                    cursor.canary = watch.next();
                 }
                 add(
                     &mut accepted,
@@ -216,6 +237,28 @@ impl<'a> Observer<'a> {
             }
         }
         Ok(Some(accepted))
+    }
+
+    /// The canary, unless it is known to be gone, or stays away from listings although it can be read.
+    async fn canary(&self, cursor: &Cursor) -> Result<Option<Canary>, ServiceError> {
+        let Some(canary) = &cursor.canary else { return Ok(None) };
+        let ids = BTreeSet::from([canary.id.clone()]);
+        let known = self.store.presence(&self.entity.name, self.side, &ids).await?;
+        let keeps = match known.get(&canary.id) {
+            Some((Presence::Alive, in_scope)) => *in_scope && canary.missed < MOST_MISSED,
+            // Rights may be lost for long: as long as it cannot be seen, nothing is concluded.
+            Some((Presence::Invisible, _)) => true,
+            Some((Presence::Deleted, _)) | None => false,
+        };
+        Ok(keeps.then(|| canary.clone()))
+    }
+
+    /// A listing without its canary: the canary is read by id, to learn whether it or our sight is gone.
+    async fn doubt_listing(&self, watch: &Watch) -> Result<(), ServiceError> {
+        tracing::warn!(side = %self.side, entity = %self.entity.name, "a listing shows less than the last one did");
+        let hints: Vec<_> =
+            watch.canary.iter().map(|canary| (canary.id.clone(), "canary".to_owned())).collect();
+        Ok(self.store.mark_dirty(&self.entity.name, self.side, &hints, self.run.now()).await?)
     }
 
     /// Lists everything modified since `since` by our clock, without moving the watermark: for recovery.
@@ -427,7 +470,14 @@ impl<'a> Observer<'a> {
         let dirty = unreadable.map(|(id, reason)| (id, format!("undecodable: {reason}"))).collect();
         Ok(self
             .store
-            .commit_page(PageCommit { observed, dirty, cursor, epoch, ..self.empty_commit() })
+            .commit_page(PageCommit {
+                observed,
+                dirty,
+                cursor,
+                epoch,
+                authoritative: !self.run.settings.safety.doubts_listed_rows,
+                ..self.empty_commit()
+            })
             .await?)
     }
 
@@ -477,6 +527,52 @@ impl<'a> Observer<'a> {
     }
 }
 
+/// What one pass over a listing shows of its canary, and who could be the next one.
+struct Watch {
+    canary: Option<Canary>,
+    seen: bool,
+    tip: Option<Canary>,
+    /// Rows stamped as late as the tip.
+    tied: usize,
+}
+
+impl Watch {
+    const fn on(canary: Option<Canary>) -> Self {
+        Self { canary, seen: false, tip: None, tied: 0 }
+    }
+
+    fn look_at(&mut self, page: &Page) {
+        let undecodable = page.undecodable.iter().filter_map(|row| row.id.as_ref());
+        let mut listed = page.records.iter().map(|record| &record.id).chain(undecodable);
+        let canary = self.canary.as_ref().map(|canary| &canary.id);
+        self.seen |= canary.is_some_and(|canary| listed.any(|id| id == canary));
+        for record in &page.records {
+            let Some(modified_at) = record.modified_at else { continue };
+            let newest = self.tip.as_ref().map(|tip| tip.modified_at);
+            if newest == Some(modified_at) {
+                self.tied += 1;
+            } else if newest.is_none_or(|newest| newest < modified_at) {
+                self.tip = Some(Canary { id: record.id.clone(), modified_at, missed: 0 });
+                self.tied = 1;
+            }
+        }
+    }
+
+    const fn is_sound(&self) -> bool {
+        self.canary.is_none() || self.seen
+    }
+
+    /// The newest row that was seen, unless an import stamped so many alike that each listing would bring them all.
+    fn next(&self) -> Option<Canary> {
+        match &self.canary {
+            Some(canary) if !self.seen => {
+                Some(Canary { missed: canary.missed + 1, ..canary.clone() })
+            }
+            Some(_) | None => self.tip.clone().filter(|_| self.tied <= MOST_TIED),
+        }
+    }
+}
+
 fn deletion(
     side: Side,
     id: &RecordId,
@@ -496,6 +592,7 @@ fn forget_watermarks(cursor: &Cursor) -> Cursor {
         complete: false,
         scan: None,
         epoch: cursor.epoch,
+        canary: None,
     }
 }
 

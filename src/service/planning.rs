@@ -117,7 +117,7 @@ impl<'a> Planner<'a> {
         let context = PlanContext {
             now: run.now(),
             guards: run.settings.guards.clone(),
-            approved: consent == Consent::Given,
+            approved: consent == Consent::Given || !run.settings.safety.keeps_guards,
         };
         let mut planned_links = PlannedLinks::default();
         let (mut plans, mut inputs) = (Vec::new(), BTreeMap::new());
@@ -154,6 +154,9 @@ impl<'a> Planner<'a> {
             run.check_cancelled()?;
             let count = subjects.len() as u64;
             subjects.retain(|subject| !is_claimed(subject, &claimed));
+            for subject in &mut subjects {
+                subject.in_doubt &= run.settings.safety.freezes_links_in_doubt;
+            }
             let chunk = self.chunk(entity, subjects, &frame, context, planned_links).await?;
             remember_links(planned_links, entity, &chunk, alone);
             claimed.extend(chunk.ops.iter().flat_map(bound));

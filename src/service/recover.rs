@@ -1,11 +1,11 @@
 //! Recovery: what became of writes whose answer or commit is missing. Semantics §10.3.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use crmsync_core::model::plan::Change;
-use crmsync_core::model::{Code, Entity, FieldName, OpKind, Pair, RecordId, Value};
+use crmsync_core::model::{Code, Entity, FieldName, OpKind, Pair, Presence, RecordId, Value};
 
 use super::error::ServiceError;
 use super::observe::Observer;
@@ -52,7 +52,7 @@ async fn wait_until_ripe(run: &RunContext<'_>, open: &[Intent]) -> Result<(), Se
             ));
         }
         let step = left.to_std().unwrap_or_default().min(Duration::from_secs(1));
-        tokio::time::sleep(step).await;
+        run.ambient.clock.sleep(step).await;
     }
     Ok(())
 }
@@ -96,18 +96,69 @@ async fn settle_update(
     let page =
         run.route.connectors[side].fetch(&intent.module, std::slice::from_ref(id), &fields).await?;
     let mut observed = reader.observed(&page).await?;
-    let Some(now) = observed.pop() else { return Ok(Ending::Dropped { dirty: true }) };
+    let Some(now) = observed.pop() else { return unseen(run, store, entity, intent, id).await };
     let reached = changes.iter().filter_map(|(field, change)| {
         let kept = now.observation.fields.get(field).filter(|kept| **kept == change.after)?;
         Some((field.clone(), (Pair::from_side(side, kept.clone(), change.source.clone()), false)))
     });
     let baseline: BTreeMap<_, _> = reached.collect();
-    if baseline.is_empty() {
+    let after: BTreeMap<_, _> =
+        baseline.iter().map(|(field, (pair, _))| (field.clone(), pair[side].clone())).collect();
+    let agrees = run.settings.safety.agrees_in_recovery;
+    if agrees && !baseline.is_empty() {
+        return Ok(done(Some(id.clone()), baseline, Some(now), intent.before.clone(), after));
+    }
+    let is_as_before = |(field, change): (&FieldName, &Change)| {
+        now.observation.fields.get(field) == Some(&change.before)
+    };
+    if !agrees || changes.iter().all(is_as_before) {
         return Ok(Ending::Dropped { dirty: true });
     }
-    let after =
-        baseline.iter().map(|(field, (pair, _))| (field.clone(), pair[side].clone())).collect();
-    Ok(done(Some(id.clone()), baseline, Some(now), intent.before.clone(), after))
+    // Somebody wrote over what may have been our write: nothing was agreed, but what it may have overwritten is kept.
+    let before = intent.before.clone();
+    let ending = done(Some(id.clone()), baseline, Some(now), before, after);
+    let hint = (id.clone(), "written-over".to_owned());
+    store.mark_dirty(&entity.name, side, &[hint], run.now()).await?;
+    Ok(without_stamp(ending))
+}
+
+/// The record cannot be read. Unless it is gone, its write stays in doubt: to forget it would let our own value pass
+/// for an edit once it can be read again.
+async fn unseen(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    entity: &Entity,
+    intent: &Intent,
+    id: &RecordId,
+) -> Result<Ending, ServiceError> {
+    let ids = BTreeSet::from([id.clone()]);
+    let known = store.presence(&entity.name, intent.side, &ids).await?;
+    // Gone, and with it the answer; what the write may have overwritten is kept.
+    let (before, nothing) = (intent.before.clone(), BTreeMap::new());
+    let gone = done(Some(id.clone()), BTreeMap::new(), None, before, nothing);
+    if known.get(id).is_some_and(|(presence, _)| *presence == Presence::Deleted) {
+        return Ok(gone);
+    }
+    let fields = entity.remote_fields(intent.side);
+    let probe = run.route.connectors[intent.side].probe(&intent.module, id, &fields).await?;
+    let hint = (id.clone(), "in-doubt".to_owned());
+    store.mark_dirty(&entity.name, intent.side, &[hint], run.now()).await?;
+    Ok(match probe {
+        Probe::Deleted { .. } => gone,
+        Probe::Present(_) | Probe::NotFound | Probe::Forbidden | Probe::Unknown(_) => {
+            Ending::InDoubt
+        }
+    })
+}
+
+/// The record's time is somebody else's.
+fn without_stamp(ending: Ending) -> Ending {
+    match ending {
+        Ending::Done { id, baseline, observed, before, after, .. } => {
+            Ending::Done { id, stamp: None, baseline, observed, before, after }
+        }
+        other @ (Ending::InDoubt | Ending::Dropped { .. } | Ending::Refused { .. }) => other,
+    }
 }
 
 async fn settle_delete(

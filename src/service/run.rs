@@ -58,6 +58,48 @@ pub struct RunSettings {
     pub conditional_up_to: usize,
     pub quarantine_retry: TimeDelta,
     pub guards: GuardLimits,
+    pub safety: Safety,
+}
+
+/// Rules that keep data safe, each with the law it serves. No configuration reaches them: the simulation switches
+/// them off one at a time to show that it would notice, and that none of them is there in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each rule is switched alone")]
+pub struct Safety {
+    /// A write is written down before it is sent: semantics §10.1 (4).
+    pub arms_intents: bool,
+    /// A target is read again right before it is written: semantics §10.1 (2).
+    pub rereads_targets: bool,
+    /// A create carries the ID of its source: semantics §6.1.
+    pub sends_external_ids: bool,
+    /// A listed row never replaces a newer observation: semantics §11.2.
+    pub doubts_listed_rows: bool,
+    /// A pass that met rows newer than itself is repeated: semantics §11.3.
+    pub repeats_unsafe_scans: bool,
+    /// A live link without an observation is read by id: semantics §7.2.
+    pub rereads_lost_ends: bool,
+    /// A link with a write in doubt is left alone on both sides: semantics §10.3.
+    pub freezes_links_in_doubt: bool,
+    /// An update found to have happened was an agreement: semantics §10.3.
+    pub agrees_in_recovery: bool,
+    /// Guards withhold what is unlikely to be meant: semantics §9.4.
+    pub keeps_guards: bool,
+}
+
+impl Default for Safety {
+    fn default() -> Self {
+        Self {
+            arms_intents: true,
+            rereads_targets: true,
+            sends_external_ids: true,
+            doubts_listed_rows: true,
+            repeats_unsafe_scans: true,
+            rereads_lost_ends: true,
+            freezes_links_in_doubt: true,
+            agrees_in_recovery: true,
+            keeps_guards: true,
+        }
+    }
 }
 
 impl Default for RunSettings {
@@ -69,6 +111,7 @@ impl Default for RunSettings {
             conditional_up_to: 50,
             quarantine_retry: TimeDelta::hours(24),
             guards: GuardLimits::default(),
+            safety: Safety::default(),
         }
     }
 }
@@ -356,10 +399,13 @@ pub(super) async fn observe_all(
         );
         if let Some(record) = &run.options.record {
             mark_record(run, store, entity, record).await?;
-            tokio::try_join!(left.drain_dirty(), right.drain_dirty())?;
+            run.ambient.order.both(left.drain_dirty(), right.drain_dirty()).await?;
         } else {
-            reread_lost_ends(run, store, entity).await?;
-            let (left, right) = tokio::try_join!(left.observe(extent), right.observe(extent))?;
+            if run.settings.safety.rereads_lost_ends {
+                reread_lost_ends(run, store, entity).await?;
+            }
+            let observed = run.ambient.order.both(left.observe(extent), right.observe(extent));
+            let (left, right) = observed.await?;
             unstamped += left.unstamped + right.unstamped;
         }
     }

@@ -1,11 +1,12 @@
 //! One route, opened from the configuration: what every command works with.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
 use crmsync_core::mapping::Diagnostic;
-use crmsync_core::model::{EntityName, Pair, Plan, RecordId, RouteName, Side};
+use crmsync_core::model::{EntityName, ModuleName, Pair, Plan, RecordId, RouteName, Side};
 
 use super::audit::{AuditReport, audit};
 use super::error::ServiceError;
@@ -13,13 +14,14 @@ use super::labels::{Labels, Words};
 use super::links::Bound;
 use super::metadata::{Metadata, compile, modules, read_folder};
 use super::run::{
-    LEASE, Mode, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, Silent, sync,
+    LEASE, Mode, OpenRoute, Progress, RunContext, RunOptions, RunReport, RunSettings, Safety,
+    Silent, sync,
 };
 use super::topology::refuse_circles;
 use super::{connect, forecast, links, review};
-use crate::clock::Ambient;
+use crate::clock::{Ambient, Order};
 use crate::config::Config;
-use crate::connectors::{Connector, Cost};
+use crate::connectors::{Account, Connector, Cost};
 use crate::store::{RouteStore, Store, StoreError};
 
 /// A route with its store and both connections open.
@@ -66,19 +68,20 @@ impl Session {
             *policy = policy.or(route.conflicts);
         }
         let modules = Pair::new(modules(&sources, Side::Left), modules(&sources, Side::Right));
-        let (left_metadata, right_metadata, left_account, right_account) = tokio::try_join!(
-            Metadata::load(left.as_ref(), &modules.left),
-            Metadata::load(right.as_ref(), &modules.right),
-            left.account(),
-            right.account(),
-        )?;
-        let metadata = Pair::new(left_metadata, right_metadata);
+        let (left_side, right_side) = ambient
+            .order
+            .both(
+                describe(left.as_ref(), &modules.left, ambient.order),
+                describe(right.as_ref(), &modules.right, ambient.order),
+            )
+            .await?;
+        let metadata = Pair::new(left_side.0, right_side.0);
         let compiled = compile(&sources, &metadata)?;
         let route = OpenRoute {
             name: name.clone(),
             connectors: Pair::new(left, right),
             connections: route.sides.clone(),
-            accounts: Pair::new(left_account, right_account),
+            accounts: Pair::new(left_side.1, right_side.1),
             words: Words::of(&compiled.entities, &metadata),
             entities: compiled.entities,
             deferred: compiled.deferred,
@@ -90,6 +93,7 @@ impl Session {
             conditional_up_to: usize::try_from(config.sync.conditional_up_to).unwrap_or(usize::MAX),
             quarantine_retry: delta(config.sync.retry_refused),
             guards: config.guards.clone(),
+            safety: Safety::default(),
         };
         Ok(Self { store, route, settings, ambient: ambient.clone(), warnings: compiled.warnings })
     }
@@ -339,6 +343,15 @@ impl Session {
         }
         self.route.words.keep(&self.store, &self.route.name, &self.ambient).await
     }
+}
+
+/// What a side is made of, and who is signed in to it.
+async fn describe(
+    connector: &dyn Connector,
+    modules: &BTreeSet<ModuleName>,
+    order: Order,
+) -> Result<(Metadata, Account), ServiceError> {
+    Ok(order.both(Metadata::load(connector, modules), connector.account()).await?)
 }
 
 /// A hundred years are for ever.

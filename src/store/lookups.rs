@@ -375,8 +375,8 @@ impl RouteReader {
     /// # Errors
     /// When the store cannot be read.
     pub async fn live_links(&self, entity: &EntityName) -> Result<u64, StoreError> {
-        let scope = self.scope(entity).await?;
         use link::Column as C;
+        let scope = self.scope(entity).await?;
         let mut select = Query::select();
         select
             .from(link::Entity)

@@ -67,6 +67,18 @@ pub struct Cursor {
     pub complete: bool,
     /// Last epoch of a complete listing.
     pub epoch: u64,
+    /// The newest record that was listed, for the next listing to show again.
+    #[serde(default)]
+    pub canary: Option<Canary>,
+}
+
+/// A record that a listing must show again: one without it shows less than it did, and proves nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Canary {
+    pub id: RecordId,
+    pub modified_at: DateTime<Utc>,
+    /// Listings in a row without it.
+    pub missed: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

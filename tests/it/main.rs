@@ -6,6 +6,7 @@ mod architecture;
 mod cli;
 mod conformance;
 mod databases;
+mod hostile;
 mod scenarios;
 mod store;
 mod world;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use crmsync::clock::{Ambient, Clock, Ids};
+use crmsync::clock::{Ambient, Clock, Ids, Order, Wire};
 use crmsync::config::{Config, Environment};
 use crmsync::sandbox::{Ports, Sandbox};
 use crmsync::service::session::PlanOutcome;
@@ -114,6 +114,8 @@ impl World {
             ids: Ids::new(move || format!("id-{:06}", ids.fetch_add(1, Ordering::Relaxed))),
             holder: "test".into(),
             is_gone: |_| false,
+            wire: Wire::Sockets,
+            order: Order::Together,
         };
         Session::open(&self.config, &RouteName::new("crm"), &ambient).await
     }

@@ -88,7 +88,9 @@ pub fn fields_converged(moment: Moment<'_>) -> Result<(), Violation> {
                     .is_some_and(|values| rule.agree(moment.ids, values.left, values.right));
                 let pinned = link.baseline.get(&rule.name).is_some_and(|known| known.pinned);
                 if !agrees && !pinned && !moment.names_field(link, &unit.name) {
-                    return Err(broken("I1", format!("{} of link {} differs", rule.name, link.id)));
+                    let seen = ends.values(rule);
+                    let text = format!("{} of link {} differs: {seen:?}", rule.name, link.id);
+                    return Err(broken("I1", text));
                 }
             }
         }

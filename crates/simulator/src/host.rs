@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::body::Frame;
@@ -103,37 +105,49 @@ pub trait Service: Send + Sync + 'static {
     fn traffic(&self) -> &Traffic;
 }
 
+/// What a call comes to under a fault, before any waiting.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    Answered(Reply),
+    /// The connection closes without an answer.
+    Closed,
+    /// The connection closes; the call is yet to take effect, this much later: [`take_effect`].
+    Later(Duration),
+}
+
 /// What a call comes to under its scripted fault: an answer, or a closed connection.
 pub async fn perform(service: &Arc<dyn Service>, mut call: Call) -> Option<Reply> {
     let fault = service.faults().strike(&call.method, &call.path);
     call.fault.clone_from(&fault);
-    let entry = Entry {
-        method: call.method.clone(),
-        path: call.path.clone(),
-        query: logged_query(&call),
-        status: 0,
-        cost: 0,
-        written: 0,
-    };
-    let reply = match &fault {
+    match meet(service.as_ref(), &call) {
+        Outcome::Answered(reply) => {
+            if let Some(Fault::Slow { by }) = fault {
+                tokio::time::sleep(by).await;
+            }
+            Some(reply)
+        }
+        Outcome::Closed => None,
+        Outcome::Later(after) => {
+            let service = Arc::clone(service);
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                take_effect(service.as_ref(), &call);
+            });
+            None
+        }
+    }
+}
+
+/// Lets a call meet the fault that it carries, with all effects but the late ones.
+pub fn meet(service: &dyn Service, call: &Call) -> Outcome {
+    let fault = call.fault.as_ref();
+    let reply = match fault {
         Some(Fault::Refused) => None,
         Some(Fault::Answer { status, content_type, body }) => Some(
             Reply { body: body.clone().into(), ..Reply::empty(*status) }
                 .header("content-type", *content_type),
         ),
-        Some(Fault::LateEffect { after }) => {
-            let (service, call, after) = (Arc::clone(service), call, *after);
-            tokio::spawn(async move {
-                tokio::time::sleep(after).await;
-                let reply = service.answer(&call);
-                service.traffic().record(Entry {
-                    cost: reply.cost,
-                    written: reply.written,
-                    ..entry
-                });
-            });
-            return None;
-        }
+        Some(Fault::LateEffect { after }) => return Outcome::Later(*after),
         Some(
             Fault::ReplyLost
             | Fault::EffectThenStatus { .. }
@@ -145,19 +159,34 @@ pub async fn perform(service: &Arc<dyn Service>, mut call: Call) -> Option<Reply
             | Fault::NoDate
             | Fault::Stale { .. },
         )
-        | None => Some(timed(service, &call)),
+        | None => Some(timed(service, call)),
     };
-    let logged = reply.as_ref().map_or(Entry { ..entry.clone() }, |reply| Entry {
-        status: if fault == Some(Fault::ReplyLost) { 0 } else { reply.status },
-        cost: reply.cost,
-        written: reply.written,
-        ..entry.clone()
-    });
-    service.traffic().record(logged);
-    disturb(reply?, fault.as_ref(), service.now()).await
+    let status = reply.as_ref().map_or(0, |reply| reply.status);
+    let status = if fault == Some(&Fault::ReplyLost) { 0 } else { status };
+    record(service, call, status, reply.as_ref());
+    reply
+        .and_then(|reply| disturb(reply, fault, service.now()))
+        .map_or(Outcome::Closed, Outcome::Answered)
 }
 
-fn timed(service: &Arc<dyn Service>, call: &Call) -> Reply {
+/// Gives a call its effect after its connection was closed.
+pub fn take_effect(service: &dyn Service, call: &Call) {
+    let reply = service.answer(call);
+    record(service, call, 0, Some(&reply));
+}
+
+fn record(service: &dyn Service, call: &Call, status: u16, reply: Option<&Reply>) {
+    service.traffic().record(Entry {
+        method: call.method.clone(),
+        path: call.path.clone(),
+        query: logged_query(call),
+        status,
+        cost: reply.map_or(0, |reply| reply.cost),
+        written: reply.map_or(0, |reply| reply.written),
+    });
+}
+
+fn timed(service: &dyn Service, call: &Call) -> Reply {
     let start = std::time::Instant::now();
     let reply = service.answer(call);
     service.traffic().add_busy(start.elapsed());
@@ -165,7 +194,7 @@ fn timed(service: &Arc<dyn Service>, call: &Call) -> Reply {
 }
 
 /// Applies the part of a fault that strikes after the effect.
-async fn disturb(
+fn disturb(
     mut reply: Reply,
     fault: Option<&Fault>,
     now: chrono::DateTime<chrono::Utc>,
@@ -181,7 +210,6 @@ async fn disturb(
             reply = Reply { status: *status, body: page.into(), ..reply }
                 .header("content-type", "text/html");
         }
-        Some(Fault::Slow { by }) => tokio::time::sleep(*by).await,
         Some(Fault::Huge { bytes }) => {
             let mut body = vec![b' '; bytes.saturating_sub(reply.body.len())];
             body.extend_from_slice(&reply.body);
@@ -196,6 +224,7 @@ async fn disturb(
             | Fault::Answer { .. }
             | Fault::PartialRows { .. }
             | Fault::StatusesMissing { .. }
+            | Fault::Slow { .. }
             | Fault::NoDate
             | Fault::Stale { .. },
         )
@@ -203,6 +232,9 @@ async fn disturb(
     }
     Some(reply)
 }
+
+/// Answers a call, or closes the connection.
+pub type Handler = Arc<dyn Fn(Call) -> BoxFuture<'static, Option<Reply>> + Send + Sync>;
 
 /// A service listening on loopback; stops when dropped.
 pub struct Host {
@@ -216,9 +248,21 @@ impl Host {
     /// # Errors
     /// When the port is taken.
     pub async fn start(service: Arc<dyn Service>, port: u16) -> io::Result<Self> {
+        let answer = move |call| {
+            let service = Arc::clone(&service);
+            perform_owned(service, call).boxed()
+        };
+        Self::serve(Arc::new(answer), port).await
+    }
+
+    /// Lets `handler` answer on `127.0.0.1:port`; 0 picks a free one.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub async fn serve(handler: Handler, port: u16) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let address = listener.local_addr()?;
-        let task = tokio::spawn(accept(listener, service, format!("http://{address}")));
+        let task = tokio::spawn(accept(listener, handler, format!("http://{address}")));
         Ok(Self { address, task })
     }
 
@@ -234,17 +278,21 @@ impl Drop for Host {
     }
 }
 
-async fn accept(listener: TcpListener, service: Arc<dyn Service>, origin: String) {
+async fn perform_owned(service: Arc<dyn Service>, call: Call) -> Option<Reply> {
+    perform(&service, call).await
+}
+
+async fn accept(listener: TcpListener, answer: Handler, origin: String) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let (service, origin) = (Arc::clone(&service), origin.clone());
+        let (answer, origin) = (Arc::clone(&answer), origin.clone());
         tokio::spawn(async move {
             let handler = hyper::service::service_fn(move |request| {
-                handle(Arc::clone(&service), origin.clone(), request)
+                handle(Arc::clone(&answer), origin.clone(), request)
             });
             // An error here is a closed connection: a fault, or a client that went away.
             let _ = hyper::server::conn::http1::Builder::new()
@@ -259,7 +307,7 @@ async fn accept(listener: TcpListener, service: Arc<dyn Service>, origin: String
 type Body = BoxBody<Bytes, io::Error>;
 
 async fn handle(
-    service: Arc<dyn Service>,
+    answer: Handler,
     origin: String,
     request: Request<hyper::body::Incoming>,
 ) -> Result<Response<Body>, io::Error> {
@@ -279,9 +327,8 @@ async fn handle(
         origin,
         fault: None,
     };
-    let reply = perform(&service, call)
-        .await
-        .ok_or_else(|| io::Error::other("fault: closed without an answer"))?;
+    let reply =
+        answer(call).await.ok_or_else(|| io::Error::other("fault: closed without an answer"))?;
     response(reply)
 }
 

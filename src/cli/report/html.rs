@@ -114,7 +114,11 @@ fn choices(row: &Conflict) -> Vec<ChoiceLine> {
             "value" => lines.push(line("take another value", "value --value \"…\"")),
             "pin" => lines.push(line("keep both", word)),
             "link" => lines.extend(row.candidates.iter().map(|candidate| {
-                line(&format!("same as {}", candidate.id), &format!("link:{}", candidate.id))
+                let name = candidate.name.as_deref().unwrap_or("record");
+                line(
+                    &format!("same as {name} #{}", candidate.id),
+                    &format!("link:{}", candidate.id),
+                )
             })),
             "create" => lines.push(line("a record of its own", word)),
             other => lines.push(line("leave it", other)),

@@ -101,6 +101,7 @@ impl Client {
             max_answer: settings.max_answer,
             retry: settings.retry,
             proxy: settings.proxy.clone(),
+            wire: settings.wire.clone(),
             ..HttpSettings::new(settings.connection.clone(), settings.pace(), settings.seed)
         };
         let http = Arc::new(Http::new(http, clock, gate)?);

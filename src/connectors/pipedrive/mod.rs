@@ -49,7 +49,7 @@ use super::{
     Account, Capabilities, Connector, ConnectorError, Cost, DeletedPage, ErrorKind, History,
     ListRequest, Operation, Page, PageKey, Probe, RowResult, UpdateRow,
 };
-use crate::clock::Clock;
+use crate::clock::{Clock, Wire};
 
 /// How to reach one Pipedrive company.
 #[derive(Clone, Debug)]
@@ -89,6 +89,7 @@ pub struct Settings {
     pub seed: u64,
     /// Metadata that earlier processes read.
     pub memory: Arc<Memory>,
+    pub wire: Wire,
 }
 
 impl Settings {
@@ -137,6 +138,7 @@ impl Settings {
             deletes_from_recents: true,
             seed,
             memory: Arc::new(Memory::new(Some(Duration::from_hours(1)))),
+            wire: Wire::Sockets,
         }
     }
 

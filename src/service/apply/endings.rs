@@ -23,8 +23,9 @@ impl Applier<'_> {
         ready: &[Ready<'_>],
         results: &[RowResult],
     ) -> Vec<Commit> {
+        let armed = self.run.settings.safety.arms_intents;
         let endings = ready.iter().zip(results).map(|(ready, result)| Commit {
-            intent: Some(ready.intent.id.clone()),
+            intent: armed.then(|| ready.intent.id.clone()),
             op: ready.op.clone(),
             ending: match result {
                 Ok(written) => self.done(entity, side, ready, written),

@@ -1,6 +1,6 @@
 //! Applies a plan: intent, effect, commit. Safe to stop at any line, since the next run rereads every open intent.
 //!
-//! What lives here: the order of the steps of one batch, in [`Applier::write_batch`]. What each step is made of stands
+//! What lives here: the order of the steps of one batch, in `Applier::write_batch`. What each step is made of stands
 //! in `stages` (which ops go together), `sending`, `endings`, `reading_back`, `tally`. What an op means is said by
 //! `Op` itself.
 
@@ -10,22 +10,22 @@ mod sending;
 mod stages;
 mod tally;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use crmsync_core::model::mapping::WriteMode;
 use crmsync_core::model::{Entity, LinkId, Op, OpKind, Plan, RecordId, Side};
-use futures_util::future::join_all;
 
 pub(super) use self::endings::refused_payload;
 use self::endings::{lives_anew, local_commit};
+use self::sending::Ready;
 use self::stages::{Group, Kind, groups};
 pub use self::tally::Tally;
 use self::tally::count;
 use super::error::{Exit, ServiceError};
 use super::observe::Observer;
 use super::run::RunContext;
-use crate::connectors::{Capabilities, ConnectorError, Recovery};
+use crate::connectors::{Capabilities, ConnectorError, Recovery, RowResult};
 use crate::store::{Commit, Ending, RouteStore};
 
 /// Creates armed, sent and committed together.
@@ -41,11 +41,13 @@ pub(super) struct Applier<'a> {
     store: &'a RouteStore,
     /// Records that this run created: what `Value::Link` stands for.
     created: Mutex<BTreeMap<LinkId, RecordId>>,
+    /// Links with a write of this run in doubt: frozen on both sides, for the rest of the plan too.
+    in_doubt: Mutex<BTreeSet<LinkId>>,
 }
 
 impl<'a> Applier<'a> {
     pub(super) fn new(run: &'a RunContext<'a>, store: &'a RouteStore) -> Self {
-        Self { run, store, created: Mutex::default() }
+        Self { run, store, created: Mutex::default(), in_doubt: Mutex::default() }
     }
 
     /// Executes the plan in its order. A side out of reach is left alone; the other goes on.
@@ -55,7 +57,7 @@ impl<'a> Applier<'a> {
     pub(super) async fn apply(&self, plan: &Plan) -> Result<Tally, ServiceError> {
         let mut tally = Tally::default();
         self.run.progress.phase("writing", Some(plan.ops.len() as u64));
-        for stage in groups(&plan.ops).chunk_by(|one, next| one.runs_beside(next)) {
+        for stage in groups(&plan.ops).chunk_by(Group::runs_beside) {
             let entities = &self.run.route.entities;
             let Some(entity) = entities.iter().find(|entity| entity.name == *stage[0].entity)
             else {
@@ -63,7 +65,7 @@ impl<'a> Applier<'a> {
             };
             // The two sides of a stage do not wait for each other; both end at a safe point before an error counts.
             let sides = stage.iter().map(|group| self.group(entity, group, tally.so_far()));
-            for written in join_all(sides).await {
+            for written in self.run.ambient.order.all(sides).await {
                 tally.absorb(written?);
             }
         }
@@ -76,11 +78,30 @@ impl<'a> Applier<'a> {
         group: &Group<'_>,
         mut tally: Tally,
     ) -> Result<Tally, ServiceError> {
+        let ops = self.without_doubt(&group.ops, &mut tally);
         match group.target {
-            None => self.note(&group.ops, &mut tally).await?,
-            Some((kind, side)) => self.write(entity, kind, side, &group.ops, &mut tally).await?,
+            None => self.note(&ops, &mut tally).await?,
+            Some((kind, side)) => self.write(entity, kind, side, &ops, &mut tally).await?,
         }
         Ok(tally)
+    }
+
+    /// Leaves out ops on links whose other write of this plan got no answer: the next runs see to them.
+    fn without_doubt<'p>(&self, ops: &[&'p Op], tally: &mut Tally) -> Vec<&'p Op> {
+        let doubted = self.in_doubt.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let certain: Vec<_> =
+            ops.iter().copied().filter(|op| !doubted.contains(&op.link)).collect();
+        tally.skipped += (ops.len() - certain.len()) as u64;
+        certain
+    }
+
+    fn remember_doubts(&self, ready: &[Ready<'_>], results: &[RowResult]) {
+        let lost = |result: &RowResult| {
+            result.as_ref().is_err_and(|error| error.recovery() == Recovery::Reread)
+        };
+        let doubted = ready.iter().zip(results).filter(|(_, result)| lost(result));
+        let mut all = self.in_doubt.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        all.extend(doubted.map(|(ready, _)| ready.op.link.clone()));
     }
 
     /// Takes a record out of its side's recycle bin, under an intent that `op` ends. Answers whether it is back.
@@ -185,20 +206,25 @@ impl<'a> Applier<'a> {
         let read_at = self.run.now();
         let ready = match kind {
             Kind::Create => self.prepare_creates(entity, side, ops),
-            Kind::Update | Kind::Delete | Kind::Archive => {
-                self.prepare_changes(entity, side, ops, tally).await?
+            Kind::Update => self.prepare_changes(entity, side, ops, tally).await?,
+            Kind::Delete | Kind::Archive => {
+                let ops = self.with_cause(entity, side, ops, tally).await?;
+                self.prepare_changes(entity, side, &ops, tally).await?
             }
         };
         if ready.is_empty() {
             return Ok(());
         }
-        let intents: Vec<_> = ready.iter().map(|ready| ready.intent.clone()).collect();
-        self.store.arm(&intents).await?;
+        if self.run.settings.safety.arms_intents {
+            let intents: Vec<_> = ready.iter().map(|ready| ready.intent.clone()).collect();
+            self.store.arm(&intents).await?;
+        }
         let results = self.send(entity, kind, side, &ready, conditional).await;
         let window = (self.run.now() - read_at).num_milliseconds();
         let commits = self.endings(entity, side, &ready, &results);
         self.store.commit(&self.run.id, &commits, self.run.now()).await?;
         count(kind, side, &ready, &results, tally);
+        self.remember_doubts(&ready, &results);
         if !conditional && kind == Kind::Update {
             tally.unguarded += ready.len() as u64;
             tally.longest_window_ms = tally.longest_window_ms.max(window);

@@ -1,11 +1,12 @@
 //! From ops to calls: what is re-read, what is armed, what is sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use crmsync_core::engine::normalize::{denormalize, normalize};
 use crmsync_core::model::{
-    Entity, FieldName, ModuleName, Op, OpKind, RemoteField, RemoteRecord, Side, Value,
+    Entity, FieldName, LinkId, ModuleName, Op, OpKind, Presence, RecordId, RemoteField,
+    RemoteRecord, Side, Value,
 };
 use futures_util::{StreamExt, stream};
 
@@ -59,6 +60,7 @@ impl Applier<'_> {
             let values = self.resolve(fields.clone());
             let mut remote = denormalize(entity, side, &values);
             let external = entity.matching.external_id.as_ref().and_then(|pair| pair[side].clone());
+            let external = external.filter(|_| self.run.settings.safety.sends_external_ids);
             remote.extend(external.map(|field| (field, Value::text(source.as_str()))));
             Some(Ready {
                 op,
@@ -71,6 +73,44 @@ impl Applier<'_> {
         ready.collect()
     }
 
+    /// Leaves out deletions whose cause is gone: a record that a person brought back since we saw it deleted keeps its
+    /// counterpart. Not every side stamps what comes back, so no listing need have told.
+    pub(super) async fn with_cause<'p>(
+        &self,
+        entity: &Entity,
+        side: Side,
+        ops: &[&'p Op],
+        tally: &mut Tally,
+    ) -> Result<Vec<&'p Op>, ServiceError> {
+        let other = side.other();
+        let mut causes: BTreeMap<&LinkId, RecordId> = BTreeMap::new();
+        for op in ops {
+            let link = self.store.link(&op.link).await?;
+            causes.extend(link.and_then(|link| link.ends[other].clone()).map(|id| (&op.link, id)));
+        }
+        let ids: BTreeSet<_> = causes.values().cloned().collect();
+        let known = self.store.presence(&entity.name, other, &ids).await?;
+        let gone = known.into_iter().filter(|(_, (presence, _))| *presence == Presence::Deleted);
+        let gone: Vec<_> = gone.map(|(id, _)| id).collect();
+        if gone.is_empty() {
+            return Ok(ops.to_vec());
+        }
+        let (module, fields) = (&entity.modules[other], entity.remote_fields(other));
+        let page = self.run.route.connectors[other].fetch(module, &gone, &fields).await?;
+        let back: BTreeSet<_> = page.records.into_iter().map(|record| record.id).collect();
+        if back.is_empty() {
+            return Ok(ops.to_vec());
+        }
+        let hints: Vec<_> = back.iter().map(|id| (id.clone(), "brought-back".to_owned())).collect();
+        self.store.mark_dirty(&entity.name, other, &hints, self.run.now()).await?;
+        let (lasting, over): (Vec<_>, Vec<_>) = ops
+            .iter()
+            .copied()
+            .partition(|op| causes.get(&op.link).is_none_or(|id| !back.contains(id)));
+        tally.stale += over.len() as u64;
+        Ok(lasting)
+    }
+
     /// Reads all targets again; ops whose target moved on are dropped and marked dirty (`STALE_PLAN`).
     pub(super) async fn prepare_changes<'p>(
         &self,
@@ -80,6 +120,9 @@ impl Applier<'_> {
         tally: &mut Tally,
     ) -> Result<Vec<Ready<'p>>, ServiceError> {
         let ids: Vec<_> = ops.iter().filter_map(|op| op.target()).cloned().collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let fields = entity.remote_fields(side);
         let page =
             self.run.route.connectors[side].fetch(&entity.modules[side], &ids, &fields).await?;
@@ -89,7 +132,10 @@ impl Applier<'_> {
         for op in ops {
             let Some(id) = op.target() else { continue };
             match current.remove(id) {
-                Some(record) if !record.archived && still_as_planned(entity, side, op, &record) => {
+                Some(record)
+                    if !self.run.settings.safety.rereads_targets
+                        || !record.archived && still_as_planned(entity, side, op, &record) =>
+                {
                     ready.push(self.ready_change(entity, side, op, record));
                 }
                 Some(_) | None => moved.push((id.clone(), "stale-plan".to_owned())),

@@ -5,7 +5,7 @@ use crmsync_simulator::pipedrive::Loss;
 use crmsync_simulator::zoho::Access;
 use serde_json::json;
 
-use crate::world::{Setup, World, each_on_its_own, propagating};
+use crate::world::{Setup, World, each_on_its_own, propagating, shipped};
 
 #[derive(Clone, Copy, Debug)]
 enum Lost {
@@ -120,4 +120,63 @@ async fn given_a_person_hidden_from_an_ordinary_user_when_synced_for_days_then_i
     let codes: Vec<_> = rows.iter().map(|row| row.code.as_str()).collect();
     assert!(codes.contains(&"UNCONFIRMED_ABSENCE"), "{rows:#?}");
     assert_eq!((world.sandbox.zoho.count("Contacts"), pipedrive.count("persons")), (2, 2));
+}
+
+/// A person that was deleted so long ago that nothing tells of it: two reads that find nothing prove it, where the
+/// canary can be read.
+#[tokio::test]
+async fn given_a_canary_that_cannot_be_read_when_a_person_is_missing_then_nothing_is_inferred() {
+    for (canary, waits) in [("", false), (", canary = 999999", true)] {
+        let mut mappings = shipped(&["account.toml", "contact.toml"]);
+        let right = format!("right  = {{ module = \"persons\"{canary} }}");
+        mappings[1].1 = mappings[1].1.replace("right  = { module = \"persons\" }", &right);
+        assert!(mappings[1].1.contains(&right));
+        let world = World::with(Setup { mappings, ..Setup::default() }).await;
+        for name in ["Byron", "King"] {
+            let email = format!("{name}@example.com");
+            world.sandbox.zoho.add("Contacts", json!({ "Last_Name": name, "Email": email }));
+        }
+        world.settle().await;
+        let lost = world.sandbox.pipedrive.all("persons")[0]["id"].as_i64().unwrap();
+        world.sandbox.pipedrive.delete("persons", lost);
+        world.advance(40 * 86_400);
+
+        for _ in 0..4 {
+            world.sync().await;
+            world.advance(300);
+        }
+
+        let rows = world.open_rows().await;
+        let waiting = rows.iter().any(|row| row.code.as_str() == "UNCONFIRMED_ABSENCE");
+        assert_eq!(waiting, waits, "{canary}: {rows:#?}");
+        assert_eq!(world.sandbox.zoho.count("Contacts"), 2);
+    }
+}
+
+#[tokio::test]
+async fn given_a_person_written_while_rights_are_lost_when_they_are_back_then_the_edit_is_seen() {
+    for lost in [Lost::Zoho(Access::Unseen), Lost::Pipedrive(Loss::Rows)] {
+        let world = World::with(Setup { mappings: propagating(), ..Setup::default() }).await;
+        let (zoho, pipedrive) = (&world.sandbox.zoho, &world.sandbox.pipedrive);
+        zoho.add("Contacts", json!({ "Last_Name": "Byron", "Email": "ada@example.com" }));
+        world.settle().await;
+        world.advance(3_000);
+        if matches!(lost, Lost::Zoho(_)) {
+            zoho.add("Contacts", json!({ "Last_Name": "Late", "Email": "late@example.com" }));
+        } else {
+            let emails = json!([{ "value": "late@example.com", "primary": true }]);
+            pipedrive.add("persons", json!({ "name": "Late", "emails": emails }));
+        }
+        lost.strike(&world);
+        for _ in 0..3 {
+            world.advance(600);
+            let _ = world.try_sync().await;
+        }
+
+        lost.recover(&world);
+        world.advance(600);
+        world.settle().await;
+
+        assert_eq!((zoho.count("Contacts"), pipedrive.count("persons")), (2, 2), "{lost:?}");
+    }
 }

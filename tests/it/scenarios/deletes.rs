@@ -1,8 +1,10 @@
 //! Deletions: believed only with evidence, spread only where asked, never undone by accident.
 
+use crmsync_simulator::fault::Fault;
+use crmsync_simulator::host::Service;
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{Setup, World, propagating};
 
 async fn linked_contact(world: &World) -> (u64, i64) {
     let id = world.sandbox.zoho.add(
@@ -72,4 +74,24 @@ async fn given_an_archived_deal_when_synced_then_it_is_not_taken_for_deleted() {
     world.settle().await;
 
     assert_eq!((world.sandbox.zoho.count("Deals"), world.sandbox.pipedrive.count("deals")), (1, 1));
+}
+
+#[tokio::test]
+async fn given_a_deleted_contact_that_comes_back_unstamped_when_its_person_is_about_to_go_then_both_stay()
+ {
+    let world = World::with(Setup { mappings: propagating(), ..Setup::default() }).await;
+    let (contact, person) = linked_contact(&world).await;
+    world.sandbox.zoho.delete("Contacts", contact);
+    // The deletion is seen, but does not get through to Pipedrive in this run.
+    world.sandbox.pipedrive.faults().on_next("DELETE /api/v2/persons", Fault::Refused);
+    let _ = world.try_sync().await;
+    world.sandbox.zoho.undelete("Contacts", contact);
+
+    world.advance(300);
+    world.settle().await;
+    world.sandbox.zoho.edit("Contacts", contact, json!({ "Last_Name": "Lovelace" }));
+    world.settle().await;
+
+    assert_eq!(world.sandbox.zoho.count("Contacts"), 1);
+    assert_eq!(world.sandbox.pipedrive.get("persons", person).unwrap()["last_name"], "Lovelace");
 }

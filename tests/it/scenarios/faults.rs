@@ -119,3 +119,54 @@ async fn given_an_unreachable_side_when_synced_then_the_run_ends_with_its_exit_c
     assert_eq!(error.exit(), Exit::SideUnavailable);
     assert_eq!(world.sandbox.pipedrive.count("persons"), 1);
 }
+
+#[tokio::test]
+async fn given_the_first_write_of_a_two_way_merge_is_lost_when_synced_then_the_second_waits_and_the_run_goes_on()
+ {
+    let world = World::start().await;
+    let contact = add_ada(&world);
+    world.settle().await;
+    let person = world.sandbox.pipedrive.all("persons")[0]["id"].as_i64().unwrap();
+    world.sandbox.zoho.edit("Contacts", contact, json!({ "Last_Name": "Lovelace" }));
+    let emails = json!([{ "value": "countess@example.com", "primary": true }]);
+    world.sandbox.pipedrive.edit("persons", person, json!({ "emails": emails }));
+    world.sandbox.zoho.faults().on_next("PUT /crm/v8/Contacts", Fault::ReplyLost);
+
+    let report = world.sync().await;
+    world.advance(300);
+    world.settle().await;
+
+    assert_eq!((report.tally.in_doubt, report.tally.skipped), (1, 1));
+    let here = world.sandbox.zoho.get("Contacts", contact).unwrap();
+    let there = world.sandbox.pipedrive.get("persons", person).unwrap();
+    assert_eq!([&here["Last_Name"], &there["last_name"]], ["Lovelace", "Lovelace"]);
+    assert_eq!(here["Email"], "countess@example.com");
+    assert_eq!(there["emails"][0]["value"], "countess@example.com");
+}
+
+#[tokio::test]
+async fn given_a_lost_answer_and_an_edit_over_it_when_settled_then_the_journal_keeps_what_was_overwritten()
+ {
+    let world = World::start().await;
+    let contact = add_ada(&world);
+    world.settle().await;
+    let person = world.sandbox.pipedrive.all("persons")[0]["id"].as_i64().unwrap();
+    world.sandbox.zoho.edit("Contacts", contact, json!({ "Last_Name": "Ours" }));
+    world.sandbox.pipedrive.faults().on_next("PATCH /api/v2/persons", Fault::ReplyLost);
+    world.sync().await;
+    world.advance(10);
+    world.sandbox.pipedrive.edit("persons", person, json!({ "last_name": "Newer" }));
+
+    world.advance(300);
+    world.settle().await;
+
+    let session = world.open().await;
+    let mut overwritten = Vec::new();
+    for run in session.store.runs(None, 100).await.unwrap() {
+        let effects = session.store.route(&session.route.name).effects(&run.id).await.unwrap();
+        let before = effects.iter().filter_map(|effect| effect.before.get("last_name"));
+        overwritten.extend(before.map(ToString::to_string));
+    }
+    assert!(overwritten.iter().any(|value| value.contains("Byron")), "{overwritten:?}");
+    assert_eq!(world.sandbox.zoho.get("Contacts", contact).unwrap()["Last_Name"], "Newer");
+}

@@ -1,6 +1,6 @@
 //! Two sides in memory: states from records, and an executor that pretends every op succeeds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, Utc};
 use crmsync_core::engine::guard::GuardInput;
@@ -119,6 +119,8 @@ pub(crate) struct World {
     pub(crate) resolutions: Vec<Resolution>,
     pub(crate) complete: Pair<bool>,
     pub(crate) guard: GuardInput,
+    /// Decides in which order independent ops of a plan take effect.
+    pub(crate) order: u64,
     clock: i64,
     made: u64,
 }
@@ -133,6 +135,7 @@ impl World {
             resolutions: Vec::new(),
             complete: Pair::new(true, true),
             guard: GuardInput { live_links: 1_000, ..GuardInput::default() },
+            order: 0,
             clock: 0,
             made: 0,
         }
@@ -350,11 +353,31 @@ impl World {
     }
 
     pub(crate) fn execute(&mut self, plan: &Plan) {
-        for op in &plan.ops {
+        for op in self.shuffled(&plan.ops) {
             let links: Vec<_> = self.links.values().cloned().collect();
             invariants::groups_are_whole(self.moment(&links, &plan.rows), op).unwrap();
             self.perform(op);
         }
+    }
+
+    /// Ops of one link stay in their order; those of different links do not wait for each other.
+    fn shuffled<'p>(&mut self, ops: &'p [Op]) -> Vec<&'p Op> {
+        let mut waiting: Vec<VecDeque<&Op>> = Vec::new();
+        for op in ops {
+            let of_link = |queue: &&mut VecDeque<&Op>| queue[0].link == op.link;
+            match waiting.iter_mut().find(of_link) {
+                Some(queue) => queue.push_back(op),
+                None => waiting.push(VecDeque::from([op])),
+            }
+        }
+        let mut all = Vec::new();
+        while !waiting.is_empty() {
+            self.order = self.order.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let at = usize::try_from(self.order >> 33).unwrap() % waiting.len();
+            all.extend(waiting[at].pop_front());
+            waiting.retain(|queue| !queue.is_empty());
+        }
+        all
     }
 
     fn perform(&mut self, op: &Op) {

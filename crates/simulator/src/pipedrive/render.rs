@@ -8,7 +8,7 @@ use super::kind::Kind;
 use super::query::Look;
 use super::routes::Ctx;
 use super::state::State;
-use super::table::{Record, Version};
+use super::table::{Millis, Record, Version};
 use super::time;
 
 /// A number without a fraction it doesn't need.
@@ -54,12 +54,18 @@ impl State {
     }
 
     /// Appends a row of a list; plain rows are rendered once per version.
-    pub(super) fn render_into(&mut self, body: &mut String, ctx: &Ctx, id: i64, look: &Look) {
+    pub(super) fn render_into(
+        &mut self,
+        body: &mut String,
+        ctx: &Ctx,
+        now: Millis,
+        id: i64,
+        look: &Look,
+    ) {
         let Some(record) = self.record(ctx.kind, id) else { return };
-        let present =
-            ctx.as_of.is_none() && record.hidden_until.is_none_or(|until| until <= ctx.now);
+        let present = ctx.as_of.is_none() && record.hidden_until.is_none_or(|until| until <= now);
         if !present || *look != Look::default() {
-            if let Some(version) = record.shown(ctx.now, ctx.as_of) {
+            if let Some(version) = record.shown(now, ctx.as_of) {
                 // A String takes every write.
                 let _ = write!(body, "{}", self.looking(ctx.kind, record, version, look));
             }

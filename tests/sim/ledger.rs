@@ -1,0 +1,435 @@
+//! What people wrote, and what may therefore stand where: an account that sees everything and decides nothing.
+//!
+//! Every value that a person writes is new, so a value that is lost, old or invented can be told from the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crmsync_core::invariants::Violation;
+use crmsync_core::model::Side;
+
+use crate::crms::{Kind, Shown, Unit, Who};
+
+/// Time that a write in doubt keeps its link frozen, less what may pass between arming and sending.
+const FROZEN: TimeDelta = TimeDelta::seconds(90);
+/// Values that a server's automation made end so.
+pub(crate) const AUTOMATED: &str = "~a";
+
+/// Who did something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Author {
+    Person,
+    Engine,
+    /// The engine, a while ago.
+    EngineLate,
+}
+
+/// A value that a person wrote, and at which tick.
+#[derive(Clone, Debug)]
+struct Edit {
+    value: String,
+    tick: u64,
+    /// Else it merely may count as one: see [`Ledger::all_edited`].
+    is_real: bool,
+}
+
+/// An engine's write over another value.
+#[derive(Clone, Debug)]
+pub(crate) struct Overwrite {
+    pub(crate) who: Who,
+    pub(crate) unit: Unit,
+    pub(crate) lost: String,
+    pub(crate) by: String,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ledger {
+    /// Counts everything that happens.
+    pub(crate) tick: u64,
+    pub(crate) shown: BTreeMap<Who, Shown>,
+    /// What people wrote since the pair last agreed.
+    edits: BTreeMap<(Who, Unit), Edit>,
+    /// What the pair last agreed on, by its left end.
+    agreed: BTreeMap<(Who, Unit), String>,
+    /// Everything that any person ever wrote.
+    ever: BTreeSet<String>,
+    /// Live links as the store has them.
+    pub(crate) pairs: BTreeMap<Who, Who>,
+    /// Every counterpart that a record ever had.
+    pub(crate) partners: BTreeMap<Who, BTreeSet<Who>>,
+    /// Agreements that the engine brought about in this run, with what people had written before: until its
+    /// commit it does not know of them.
+    fresh: Vec<(Who, Who, Unit, [Option<Edit>; 2])>,
+    /// When the engine last read a record by id.
+    read: BTreeMap<Who, u64>,
+    /// Records that the engine made, by the source that their external ID named then.
+    pub(crate) made: BTreeMap<(Side, Kind, String), Vec<Who>>,
+    /// Records that people deleted or merged away, and when.
+    pub(crate) buried: BTreeMap<Who, DateTime<Utc>>,
+    /// Records that came back from the recycle bin: where that stamps nothing, only a full listing shows it.
+    pub(crate) revived: BTreeSet<Who>,
+    /// Deletions of this run by the engine.
+    pub(crate) deleted_in_run: BTreeMap<(Side, Kind), u64>,
+    /// Records whose write is in doubt, until when.
+    doubts: BTreeMap<Who, DateTime<Utc>>,
+    /// Pairs that a restored store may have forgotten.
+    forgotten: BTreeSet<Who>,
+    /// The store was put back and no run has gone through since: both sides of every pair count as edited.
+    pub(crate) amnesia: bool,
+    pub(crate) overwrites: Vec<Overwrite>,
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) edits_made: usize,
+    /// Edits that fell between a re-read and its write.
+    pub(crate) in_window: usize,
+    /// Engine's writes by record and unit.
+    pub(crate) writes: BTreeMap<(Who, Unit), u64>,
+    /// Whether administrators changed what a telephone number is.
+    pub(crate) phones_redefined: bool,
+    /// Whether servers cut values without a word.
+    pub(crate) truncates: bool,
+}
+
+impl Ledger {
+    pub(crate) fn broken(&mut self, law: &'static str, seen: impl Into<String>) {
+        self.violations.push(Violation { law, seen: seen.into() });
+    }
+
+    pub(crate) fn of_kind(&self, side: Side, kind: Kind) -> Vec<Who> {
+        self.shown.keys().filter(|who| who.side == side && who.kind == kind).cloned().collect()
+    }
+
+    /// Every record that is or was.
+    pub(crate) fn known(&self, side: Side, kind: Kind) -> BTreeSet<Who> {
+        let all = self.shown.keys().chain(self.buried.keys()).chain(self.pairs.keys());
+        all.filter(|who| who.side == side && who.kind == kind).cloned().collect()
+    }
+
+    pub(crate) fn partner(&self, who: &Who) -> Option<&Who> {
+        self.pairs.get(who)
+    }
+
+    pub(crate) fn value(&self, who: &Who, unit: Unit) -> &str {
+        let at = who.kind.units().iter().position(|one| *one == unit).unwrap();
+        self.shown.get(who).map_or("", |shown| shown.units[at].as_str())
+    }
+
+    /// The engine read these records by id.
+    pub(crate) fn read_by_id(&mut self, who: Who) {
+        self.read.insert(who, self.tick);
+    }
+
+    /// A record as it is now, after somebody acted on it.
+    pub(crate) fn observe(
+        &mut self,
+        who: &Who,
+        now: Option<Shown>,
+        author: Author,
+        at: DateTime<Utc>,
+    ) {
+        self.tick += 1;
+        match (self.shown.get(who).cloned(), now) {
+            (None, Some(now)) => self.appeared(who, now, author),
+            (Some(before), Some(now)) => self.changed(who, &before, now, author, at),
+            (Some(_), None) => self.vanished(who, author, at),
+            (None, None) => {}
+        }
+    }
+
+    fn appeared(&mut self, who: &Who, now: Shown, author: Author) {
+        let source = now.external.clone();
+        let is_back = self.buried.contains_key(who);
+        for (unit, value) in who.kind.units().iter().zip(&now.units) {
+            let automated = value.ends_with(AUTOMATED) && who.side == Side::Left;
+            if author == Author::Person && !is_back || automated {
+                self.wrote(who, *unit, value);
+            } else if author != Author::Person {
+                self.must_be_known(who, *unit, value);
+            }
+        }
+        self.shown.insert(who.clone(), now);
+        if author != Author::Person {
+            self.created(who, source);
+        }
+        // Back from the recycle bin: what both sides show may be new to the other one.
+        if self.buried.remove(who).is_some() {
+            self.revived.insert(who.clone());
+            self.all_edited(who);
+        }
+    }
+
+    fn created(&mut self, who: &Who, source: String) {
+        let origin = Who { side: who.side.other(), kind: who.kind, id: source.clone() };
+        let group = (who.side, who.kind, source);
+        let before = self.made.get(&group).cloned().unwrap_or_default();
+        let twin = before.iter().find(|one| self.shown.contains_key(*one));
+        if let Some(twin) = twin {
+            self.broken("I6", format!("{who} was made although {twin} stands for {origin}"));
+        }
+        let known = self.partners.get(&origin).cloned().unwrap_or_default();
+        let dead = known.iter().find(|one| {
+            one.side == who.side && self.buried.contains_key(*one) && !self.forgotten.contains(*one)
+        });
+        // A person who brought the source back may well want both.
+        if let Some(dead) = dead.filter(|_| !self.revived.contains(&origin)) {
+            self.broken("I7", format!("{who} was made for {origin} whose {dead} a person deleted"));
+        }
+        self.made.entry(group).or_default().push(who.clone());
+    }
+
+    fn changed(
+        &mut self,
+        who: &Who,
+        before: &Shown,
+        now: Shown,
+        author: Author,
+        at: DateTime<Utc>,
+    ) {
+        self.shown.insert(who.clone(), now.clone());
+        let units = who.kind.units().iter().enumerate();
+        for (index, unit) in units {
+            let (old, new) = (&before.units[index], &now.units[index]);
+            if old == new {
+                continue;
+            }
+            let automated = new.ends_with(AUTOMATED) && who.side == Side::Left;
+            if author == Author::Person || automated {
+                self.wrote_as(who, *unit, new, !automated);
+            } else {
+                if author == Author::Engine {
+                    self.must_not_be_frozen(who, at);
+                }
+                self.engine_wrote(who, *unit, old, new);
+            }
+            self.compare(who, *unit);
+        }
+    }
+
+    fn engine_wrote(&mut self, who: &Who, unit: Unit, old: &str, new: &str) {
+        self.must_be_known(who, unit, new);
+        *self.writes.entry((who.clone(), unit)).or_default() += 1;
+        let read = self.read.get(who).copied().unwrap_or(0);
+        let key = (who.clone(), unit);
+        if self.edits.get(&key).is_some_and(|edit| edit.tick > read) {
+            self.edits.remove(&key);
+            self.in_window += 1;
+        } else if !old.is_empty() {
+            let (lost, by) = (old.to_owned(), new.to_owned());
+            self.overwrites.push(Overwrite { who: who.clone(), unit, lost, by });
+        }
+    }
+
+    fn must_be_known(&mut self, who: &Who, unit: Unit, value: &str) {
+        let cut = || self.truncates && self.ever.iter().any(|known| known.starts_with(value));
+        if !value.is_empty() && !self.ever.contains(value) && !cut() {
+            self.broken("I5", format!("{unit:?} of {who} became {value}, which nobody wrote"));
+        }
+    }
+
+    pub(crate) fn must_not_be_frozen(&mut self, who: &Who, at: DateTime<Utc>) {
+        if let Some(until) = self.doubts.get(who).filter(|until| at < **until) {
+            let text = format!("{who} was written although a write is in doubt until {until}");
+            self.broken("I10", text);
+        }
+    }
+
+    /// A write of the engine went out and its end is not known to it.
+    pub(crate) fn doubt(&mut self, who: &Who, at: DateTime<Utc>) {
+        self.reopen(Some(who));
+        for one in [Some(who.clone()), self.pairs.get(who).cloned()].into_iter().flatten() {
+            self.doubts.insert(one, at + FROZEN);
+        }
+    }
+
+    /// Clocks moved, or the store was put back: what is frozen is not known any more.
+    pub(crate) fn forget_doubts(&mut self) {
+        self.doubts.clear();
+    }
+
+    fn vanished(&mut self, who: &Who, author: Author, at: DateTime<Utc>) {
+        if author == Author::Person {
+            self.shown.remove(who);
+            self.buried.insert(who.clone(), at);
+            return;
+        }
+        *self.deleted_in_run.entry((who.side, who.kind)).or_default() += 1;
+        if author == Author::Engine {
+            self.must_not_be_frozen(who, at);
+        }
+        let known = self.partners.get(who).cloned().unwrap_or_default();
+        if !known.iter().any(|one| self.buried.contains_key(one) || self.revived.contains(one)) {
+            let known: Vec<_> = known.iter().map(ToString::to_string).collect();
+            let text = format!("{who} was deleted although nobody deleted {}", known.join(", "));
+            self.broken("I9", text);
+        }
+        let read = self.read.get(who).copied().unwrap_or(0);
+        let pending = |unit: &&Unit| {
+            let edit = self.edits.get(&(who.clone(), **unit));
+            let is_known = |value: &str| {
+                let pairs = known.iter().flat_map(|one| [one, who]);
+                pairs.into_iter().any(|left| {
+                    self.agreed.get(&(left.clone(), **unit)).is_some_and(|agreed| agreed == value)
+                })
+            };
+            edit.is_some_and(|edit| {
+                edit.is_real
+                    && edit.tick < read
+                    && self.value(who, **unit) == edit.value
+                    && !is_known(&edit.value)
+            })
+        };
+        if let Some(unit) = who.kind.units().iter().find(pending).copied() {
+            let value = self.value(who, unit).to_owned();
+            let text = format!("{who} was deleted although a person had written {value}");
+            self.broken("I9", text);
+        }
+        self.shown.remove(who);
+    }
+
+    fn wrote(&mut self, who: &Who, unit: Unit, value: &str) {
+        self.wrote_as(who, unit, value, true);
+    }
+
+    fn wrote_as(&mut self, who: &Who, unit: Unit, value: &str, is_real: bool) {
+        self.ever.insert(value.to_owned());
+        let edit = Edit { value: value.to_owned(), tick: self.tick, is_real };
+        self.edits.insert((who.clone(), unit), edit);
+    }
+
+    fn may_have_written(&mut self, who: &Who, unit: Unit) {
+        let value = self.value(who, unit).to_owned();
+        let edit = Edit { value, tick: self.tick, is_real: false };
+        self.edits.entry((who.clone(), unit)).or_insert(edit);
+    }
+
+    /// I3, where both sides of a pair come to show the same: it must be the last word of one of them.
+    fn compare(&mut self, who: &Who, unit: Unit) {
+        let Some(other) = self.pairs.get(who).cloned() else { return };
+        let value = self.value(who, unit).to_owned();
+        let both = [who, &other].iter().all(|one| self.shown.contains_key(*one));
+        if self.amnesia || !both || self.value(&other, unit) != value {
+            return;
+        }
+        let left = if who.side == Side::Left { who } else { &other };
+        let last: Vec<_> = [who, &other]
+            .into_iter()
+            .filter_map(|one| self.edits.get(&(one.clone(), unit)))
+            .map(|edit| edit.value.clone())
+            .collect();
+        let agreed = self.agreed.get(&(left.clone(), unit)).cloned();
+        let allowed = if last.is_empty() { agreed.into_iter().collect() } else { last };
+        let cut = self.truncates && allowed.iter().any(|one| one.starts_with(&value));
+        // A field whose length changed lost its baseline: then an empty side is filled (semantics §14).
+        let redefined = unit == Unit::Phone && self.phones_redefined;
+        if !allowed.is_empty() && !allowed.contains(&value) && !cut && !redefined {
+            let text = format!("{unit:?} of {who} and {other} is {value}; last were {allowed:?}");
+            self.broken("I3", text);
+        }
+        self.agreed.insert((left.clone(), unit), value);
+        let before = [who, &other].map(|one| self.edits.remove(&(one.clone(), unit)));
+        self.fresh.push((who.clone(), other, unit, before));
+    }
+
+    /// A run starts: what was agreed before is known.
+    pub(crate) fn run_starts(&mut self) {
+        self.deleted_in_run.clear();
+        self.fresh.clear();
+    }
+
+    /// What the engine brought about is not known to it: of one record, or of a whole run that died.
+    pub(crate) fn reopen(&mut self, of: Option<&Who>) {
+        let fresh = std::mem::take(&mut self.fresh);
+        let concerned = |who: &Who, other: &Who| of.is_none_or(|of| of == who || of == other);
+        let (open, known): (Vec<_>, Vec<_>) =
+            fresh.into_iter().partition(|(who, other, _, _)| concerned(who, other));
+        self.fresh = known;
+        for (who, other, unit, before) in open {
+            for (one, edit) in [who, other].into_iter().zip(before) {
+                if let Some(edit) = edit {
+                    self.edits.entry((one, unit)).or_insert(edit);
+                }
+            }
+        }
+    }
+
+    /// Nothing is in doubt: what is the same on both sides is agreed.
+    pub(crate) fn nothing_in_doubt(&mut self) {
+        let lefts: Vec<_> =
+            self.pairs.keys().filter(|who| who.side == Side::Left).cloned().collect();
+        for left in lefts {
+            for unit in left.kind.units() {
+                self.compare(&left, *unit);
+            }
+        }
+    }
+
+    /// What a person may have meant by bringing a record back, or a store by forgetting: either side's value.
+    pub(crate) fn all_edited(&mut self, who: &Who) {
+        let partner = self.pairs.get(who).cloned();
+        for one in [Some(who.clone()), partner].into_iter().flatten() {
+            for unit in one.kind.units() {
+                self.may_have_written(&one, *unit);
+            }
+        }
+    }
+
+    /// The live links after a run.
+    pub(crate) fn linked(&mut self, now: BTreeMap<Who, Who>) {
+        self.pairs.clone_from(&now);
+        for (who, other) in &now {
+            let is_new = self.partners.entry(who.clone()).or_default().insert(other.clone());
+            if is_new && who.side == Side::Left {
+                self.paired(who, other);
+            }
+        }
+    }
+
+    /// A new pair: where it differs, each value that a person wrote may win.
+    fn paired(&mut self, left: &Who, right: &Who) {
+        for unit in left.kind.units() {
+            for one in [left, right] {
+                let made = self.made.values().flatten().any(|made| made == one);
+                if !made {
+                    self.may_have_written(one, *unit);
+                }
+            }
+            self.compare(left, *unit);
+        }
+    }
+
+    /// The store was put back to an earlier state.
+    pub(crate) fn restored(&mut self) {
+        self.amnesia = true;
+        self.forgotten.extend(self.pairs.keys().cloned());
+        self.forget_doubts();
+        let lefts: Vec<_> =
+            self.pairs.keys().filter(|who| who.side == Side::Left).cloned().collect();
+        for left in lefts {
+            self.all_edited(&left);
+        }
+    }
+
+    /// A run went through: agreements are known again.
+    pub(crate) fn remembered(&mut self) {
+        if !std::mem::take(&mut self.amnesia) {
+            return;
+        }
+        let lefts: Vec<_> =
+            self.pairs.keys().filter(|who| who.side == Side::Left).cloned().collect();
+        for left in lefts {
+            self.all_edited(&left);
+        }
+    }
+
+    /// Pairs whose values still differ.
+    pub(crate) fn differing(&self) -> Vec<(Who, Who, Unit)> {
+        let lefts = self.pairs.iter().filter(|(who, _)| who.side == Side::Left);
+        let alive = lefts.filter(|(left, right)| {
+            self.shown.contains_key(left) && self.shown.contains_key(right)
+        });
+        let each = alive.flat_map(|(left, right)| {
+            left.kind.units().iter().map(move |unit| (left.clone(), right.clone(), *unit))
+        });
+        each.filter(|(left, right, unit)| self.value(left, *unit) != self.value(right, *unit))
+            .collect()
+    }
+}
