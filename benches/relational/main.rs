@@ -89,7 +89,7 @@ impl Canned {
             push_deal(&mut body, id);
         }
         let next = if to > self.deals { "null".to_owned() } else { format!("\"{to}\"") };
-        body.push_str(&format!("],\"additional_data\":{{\"next_cursor\":{next}}}}}"));
+        body.extend(["],\"additional_data\":{\"next_cursor\":", &next, "}}"]);
         json(body)
     }
 }
