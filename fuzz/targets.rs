@@ -72,7 +72,7 @@ pub(crate) fn answers(bytes: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let Ok(runtime) = runtime else { return };
     runtime.block_on(async {
-        for (side, module) in sides(status, Bytes::copy_from_slice(body)) {
+        for (side, module) in sides(status, &Bytes::copy_from_slice(body)) {
             call_everything(side.as_ref(), &ModuleName::from(module)).await;
         }
     });
@@ -150,7 +150,7 @@ impl Carrier for Hostile {
     }
 }
 
-fn sides(status: u16, body: Bytes) -> Vec<(Box<dyn Connector>, &'static str)> {
+fn sides(status: u16, body: &Bytes) -> Vec<(Box<dyn Connector>, &'static str)> {
     let start = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(20_000);
     let face = ServerClock::standing(start);
     let now = face.clone();

@@ -89,9 +89,7 @@ impl Canned {
             push_deal(&mut body, id);
         }
         let next = if to > self.deals { "null".to_owned() } else { format!("\"{to}\"") };
-        body.push_str("],\"additional_data\":{\"next_cursor\":");
-        body.push_str(&next);
-        body.push_str("}}");
+        body.extend(["],\"additional_data\":{\"next_cursor\":", &next, "}}"]);
         json(body)
     }
 }

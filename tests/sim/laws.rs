@@ -130,7 +130,7 @@ impl Rest {
         let config = history.config_on("rest.db");
         let session = open(history, &config).await;
         let now = session.ambient.clock.now();
-        let ttl = std::time::Duration::from_secs(60);
+        let ttl = std::time::Duration::from_mins(1);
         let later = now + chrono::TimeDelta::hours(1);
         let store = session.store.lock(&route(), "laws", later, ttl).await.unwrap();
         let filter = RowFilter { open_only: true, ..RowFilter::default() };

@@ -129,7 +129,7 @@ impl Ledger {
         self.tick += 1;
         match (self.shown.get(who).cloned(), now) {
             (None, Some(now)) => self.appeared(who, now, author),
-            (Some(before), Some(now)) => self.changed(who, &before, now, author, at),
+            (Some(before), Some(now)) => self.changed(who, &before, &now, author, at),
             (Some(_), None) => self.vanished(who, author, at),
             (None, None) => {}
         }
@@ -180,7 +180,7 @@ impl Ledger {
         &mut self,
         who: &Who,
         before: &Shown,
-        now: Shown,
+        now: &Shown,
         author: Author,
         at: DateTime<Utc>,
     ) {
@@ -373,9 +373,9 @@ impl Ledger {
     }
 
     /// The live links after a run.
-    pub(crate) fn linked(&mut self, now: BTreeMap<Who, Who>) {
-        self.pairs.clone_from(&now);
-        for (who, other) in &now {
+    pub(crate) fn linked(&mut self, now: &BTreeMap<Who, Who>) {
+        self.pairs.clone_from(now);
+        for (who, other) in now {
             let is_new = self.partners.entry(who.clone()).or_default().insert(other.clone());
             if is_new && who.side == Side::Left {
                 self.paired(who, other);

@@ -147,17 +147,11 @@ fn rules_are_needed(threads: usize) -> ExitCode {
             let outcome = run_all(from + 1..to + 1, &setting, threads);
             outcome.verdicts.into_iter().find(|verdict| !verdict.violations.is_empty())
         });
-        match found {
-            Some(verdict) => {
-                println!(
-                    "    without {}: seed {}, {}",
-                    rule.name, verdict.seed, verdict.violations[0]
-                );
-            }
-            None => {
-                println!("    without {}: nothing in {ABLATION_SEEDS} seeds", rule.name);
-                all = false;
-            }
+        if let Some(verdict) = found {
+            println!("    without {}: seed {}, {}", rule.name, verdict.seed, verdict.violations[0]);
+        } else {
+            println!("    without {}: nothing in {ABLATION_SEEDS} seeds", rule.name);
+            all = false;
         }
     }
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }

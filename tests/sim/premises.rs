@@ -73,9 +73,9 @@ pub(crate) fn write_mappings(folder: &Path, dice: &mut Dice, families: &Families
         let deletes = dice.pick(&["keep", "propagate", "propagate"]);
         let mode = if families.contains(&3) { *dice.pick(&["auto", "batch"]) } else { "auto" };
         text = text.replacen("[match]", &format!("write-mode = \"{mode}\"\n\n[match]"), 1);
-        text.push_str(&format!(
-            "\n[conflicts]\npolicy = \"{policy}\"\n\n[deletes]\nto-left = \"{deletes}\"\nto-right = \"{deletes}\"\n"
-        ));
+        text += "\n[conflicts]\n";
+        text = text + "policy = \"" + policy + "\"\n\n[deletes]\n";
+        text = text + "to-left = \"" + deletes + "\"\nto-right = \"" + deletes + "\"\n";
         std::fs::write(folder.join(name), text).unwrap();
     }
 }

@@ -121,7 +121,7 @@ impl Carrier for Line {
         match met {
             Met::Unsent => Err(Lost::Unsent("cannot connect".into())),
             Met::Lost => Err(Lost::Unanswered("the connection failed".into())),
-            Met::Answered(reply) => response(reply),
+            Met::Answered(reply) => Ok(response(reply)),
         }
     }
 }
@@ -134,16 +134,16 @@ impl Carrier for Quiet {
     async fn carry(&self, call: http::Request<Bytes>) -> Result<http::Response<Bytes>, Lost> {
         let (side, call) = lock(&self.0).taken_apart(call);
         let service = Arc::clone(&lock(&self.0).crms.services()[side]);
-        response(service.answer(&call))
+        Ok(response(service.answer(&call)))
     }
 }
 
-fn response(reply: Reply) -> Result<http::Response<Bytes>, Lost> {
+fn response(reply: Reply) -> http::Response<Bytes> {
     let mut response = http::Response::builder().status(reply.status);
     for (name, value) in &reply.headers {
         response = response.header(name, value);
     }
-    Ok(response.body(reply.body).unwrap())
+    response.body(reply.body).unwrap()
 }
 
 impl Line {
@@ -207,15 +207,16 @@ pub(crate) async fn run(world: &Shared, config: &Arc<Config>, start: Start) -> E
     if let Some(store) = store {
         let pairs = pairs_of(&store, world).await;
         let intents = store.route(&route()).open_intents().await.unwrap();
-        let mut world = lock(world);
-        world.ledger.linked(pairs);
-        if outcome.is_err() {
-            world.ledger.reopen(None);
+        {
+            let mut world = lock(world);
+            world.ledger.linked(&pairs);
+            if outcome.is_err() {
+                world.ledger.reopen(None);
+            }
+            if intents.is_empty() && matches!(outcome, Ok(Ok(_))) {
+                world.ledger.nothing_in_doubt();
+            }
         }
-        if intents.is_empty() && matches!(outcome, Ok(Ok(_))) {
-            world.ledger.nothing_in_doubt();
-        }
-        drop(world);
         store.close().await.unwrap();
     }
     lock(world).moments = moments.passed.load(Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::TimeDelta;
-use crmsync::clock::{Ambient, Clock, Ids};
+use crmsync::clock::{Ambient, Clock, Ids, Order, Wire};
 use crmsync::config::{Config, Environment};
 use crmsync::sandbox::{Ports, Sandbox};
 use crmsync::service::replicate::{Outcome, Replica, ReplicaOptions, ReplicaReport, StreamReport};
@@ -69,6 +69,8 @@ impl Desk {
             ids: Ids::new(move || format!("run-{:06}", ids.fetch_add(1, Ordering::Relaxed))),
             holder: "test".into(),
             is_gone: |_| false,
+            wire: Wire::Sockets,
+            order: Order::Together,
         }
     }
 

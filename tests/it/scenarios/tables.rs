@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use crmsync::clock::{Ambient, Clock, Ids};
+use crmsync::clock::{Ambient, Clock, Ids, Order, Wire};
 use crmsync::config::{Config, Environment};
 use crmsync::sandbox::companies::seed_demo;
 use crmsync::sandbox::{Ports, Sandbox};
@@ -143,6 +143,8 @@ impl Desk {
             ids: Ids::new(move || format!("id-{:06}", ids.fetch_add(1, Ordering::Relaxed))),
             holder: "test".into(),
             is_gone: |_| false,
+            wire: Wire::Sockets,
+            order: Order::Together,
         }
     }
 

@@ -71,11 +71,11 @@ impl SqlWorld {
             Stamps::Triggers => String::new(),
         }
     }
+}
 
-    fn is_it(&self, id: &RecordId) -> String {
-        let number = id.as_str().split(',').next().unwrap();
-        format!("id = {number}")
-    }
+fn is_it(id: &RecordId) -> String {
+    let number = id.as_str().split(',').next().unwrap();
+    format!("id = {number}")
 }
 
 fn module() -> String {
@@ -176,12 +176,12 @@ impl World for SqlWorld {
     fn edit(&self, id: &RecordId, name: &str) {
         let (table, column, stamp) = (self.table(), self.name_column(), self.stamp());
         let stamp = if stamp.is_empty() { stamp } else { format!(", updated_at = {stamp}") };
-        let is_it = self.is_it(id);
+        let is_it = is_it(id);
         self.database.run(&format!("UPDATE {table} SET {column} = '{name}'{stamp} WHERE {is_it}"));
     }
 
     fn delete(&self, id: &RecordId) {
-        self.database.run(&format!("DELETE FROM {} WHERE {}", self.table(), self.is_it(id)));
+        self.database.run(&format!("DELETE FROM {} WHERE {}", self.table(), is_it(id)));
     }
 
     fn names(&self) -> Vec<String> {
