@@ -73,6 +73,12 @@ impl Desk {
         export(&self.side, &module(), &options, &Silent).await.unwrap()
     }
 
+    /// Who is there, whatever their IDs: rows that set other columns go in together.
+    fn everyone(&self) -> Vec<String> {
+        let rows = self.database.rows("SELECT name, email, born, active FROM people ORDER BY name");
+        rows.into_iter().map(|row| row.join(" ")).collect()
+    }
+
     fn people(&self) -> Vec<String> {
         let rows =
             self.database.rows("SELECT id, name, email, born, active FROM people ORDER BY id");
@@ -184,7 +190,7 @@ async fn given_an_export_when_imported_elsewhere_then_the_records_are_the_same_f
         let imported = to.run(&options).await;
 
         assert_eq!((exported.rows, imported.created), (2, 2), "{name} {imported:?}");
-        assert_eq!(to.people(), from.people(), "{name}");
+        assert_eq!(to.everyone(), from.everyone(), "{name}");
     }
     let desk = Desk::start();
     desk.database.run("INSERT INTO people (name) VALUES ('=1+1')");
