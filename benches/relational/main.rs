@@ -89,7 +89,9 @@ impl Canned {
             push_deal(&mut body, id);
         }
         let next = if to > self.deals { "null".to_owned() } else { format!("\"{to}\"") };
-        body.extend(["],\"additional_data\":{\"next_cursor\":", &next, "}}"]);
+        body.push_str("],\"additional_data\":{\"next_cursor\":");
+        body.push_str(&next);
+        body.push_str("}}");
         json(body)
     }
 }

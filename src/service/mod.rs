@@ -2,7 +2,7 @@
 //!
 //! What lives here: who is asked when, and what is stored before the next step. What may not: deciding which value
 //! wins, which record matches, which write is safe to repeat — the engine and the error kinds do that. Read
-//! `run.rs` (the order of a run on one page), then `observe.rs`, `planning.rs`, `apply.rs`, `recover.rs`.
+//! `run.rs` (the order of a run on one page), then `observe.rs`, `planning.rs`, `apply/`, `recover.rs`.
 
 pub mod apply;
 pub mod audit;
