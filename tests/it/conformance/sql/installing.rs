@@ -54,7 +54,9 @@ async fn given_triggers_when_rows_change_then_every_way_of_changing_is_noted() {
         let notes = database.rows("SELECT a, b, deleted FROM crmsync_people ORDER BY b");
         let notes: Vec<_> = notes.iter().map(|row| row.join(" ")).collect();
         assert_eq!(notes, ["old 1 0", "x 2 1", "y 3 1", "z 4 0", "x 20 0"], "{server:?}");
-        let modules = side.modules().await.unwrap();
+        // Tables of other databases on the server go by qualified names.
+        let mut modules = side.modules().await.unwrap();
+        modules.retain(|(module, _)| !module.as_str().contains('.'));
         assert_eq!(modules.len(), 1, "{modules:?}");
         side.describe(&people()).await.unwrap();
         let long_ago = "2001-01-01T00:00:00Z".parse().unwrap();
