@@ -227,7 +227,7 @@ async fn given_zoho_and_a_database_when_lived_with_then_edits_flow_both_ways_and
             "First_Name": "Ada", "Last_Name": "Byron", "Email": "ada@example.com", "Account_Name": { "id": account.to_string() },
         }));
         // Known to both; and only to the database.
-        database.run("INSERT INTO contacts (last_name, email) VALUES ('Byron', 'ada@Example.com')");
+        database.run("INSERT INTO contacts (last_name, email) VALUES ('Byron', 'ada@EXAMPLE.com')");
         database.run("INSERT INTO accounts (name, employees) VALUES ('Initech', 12)");
         database.run("INSERT INTO contacts (last_name, email, account_id) VALUES ('Peter', 'peter@example.com', 1)");
 
