@@ -165,7 +165,8 @@ async fn given_a_person_written_while_rights_are_lost_when_they_are_back_then_th
             zoho.add("Contacts", json!({ "Last_Name": "Late", "Email": "late@example.com" }));
         } else {
             let emails = json!([{ "value": "late@example.com", "primary": true }]);
-            pipedrive.add("persons", json!({ "name": "Late", "emails": emails }));
+            let late = json!({ "name": "Late", "last_name": "Late", "emails": emails });
+            pipedrive.add("persons", late);
         }
         lost.strike(&world);
         for _ in 0..3 {
