@@ -329,8 +329,8 @@ fn mysql(_url: &str, _opening: &Opening<'_>) -> Result<(Pool, Address), ErrorKin
 
 type Query<'q, DB> = sqlx::query::Query<'q, DB, <DB as sqlx::Database>::Arguments>;
 
-/// Binds cells by their storage class.
-fn bound<'q, DB>(cells: &[Cell], mut query: Query<'q, DB>) -> Query<'q, DB>
+/// Binds a copy of cells that are needed again.
+fn bound<'q, DB>(cells: &[Cell], query: Query<'q, DB>) -> Query<'q, DB>
 where
     DB: sqlx::Database,
     Option<String>: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
@@ -338,15 +338,7 @@ where
     i64: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
     f64: sqlx::Encode<'q, DB> + sqlx::Type<DB>,
 {
-    for cell in cells {
-        query = match cell {
-            Cell::Null | Cell::Bytes => query.bind(None::<String>),
-            Cell::Integer(number) => query.bind(*number),
-            Cell::Real(number) => query.bind(*number),
-            Cell::Text(text) => query.bind(text.clone()),
-        };
-    }
-    query
+    handed(cells.to_vec(), query)
 }
 
 /// Binds cells by their storage class, without a copy.
