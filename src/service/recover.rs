@@ -1,16 +1,19 @@
 //! Recovery: what became of writes whose answer or commit is missing. Semantics §10.3.
+//!
+//! What lives here: which reads tell it, and their order. What they mean is said by `engine::recovery`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use crmsync_core::engine::recovery::{Agreed, Outcome, created, judge_update};
 use crmsync_core::model::plan::Change;
-use crmsync_core::model::{Code, Entity, FieldName, OpKind, Pair, Presence, RecordId, Value};
+use crmsync_core::model::{Code, Entity, FieldName, OpKind, Presence, RecordId, Side, Value};
 
 use super::error::ServiceError;
 use super::observe::Observer;
 use super::run::RunContext;
-use crate::connectors::Probe;
+use crate::connectors::{Connector, ConnectorError, Probe};
 use crate::store::{Commit, Ending, Intent, Observed, RouteStore};
 
 /// Settles every open intent older than `H`; younger ones stay frozen, or are waited for.
@@ -23,16 +26,14 @@ pub(super) async fn recover(run: &RunContext<'_>, store: &RouteStore) -> Result<
     if run.options.wait_for_settling {
         wait_until_ripe(run, &open).await?;
     }
-    for intent in open.iter().filter(|intent| run.now() - intent.armed_at >= run.settings.settle) {
-        run.check_cancelled()?;
-        let Some(entity) = run.route.entities.iter().find(|entity| entity.name == intent.op.entity)
-        else {
-            continue;
-        };
-        let ending = settle(run, store, entity, intent).await?;
-        let commit = Commit { intent: Some(intent.id.clone()), op: intent.op.clone(), ending };
-        store.commit(&run.id, &[commit], run.now()).await?;
-        run.progress.advance(1);
+    let is_ripe = |intent: &&Intent| run.now() - intent.armed_at >= run.settings.settle;
+    let ripe: Vec<_> = open.iter().filter(is_ripe).collect();
+    for entity in &run.route.entities {
+        for side in Side::BOTH {
+            let is_own = |intent: &&&Intent| intent.op.entity == entity.name && intent.side == side;
+            let own: Vec<_> = ripe.iter().filter(is_own).copied().collect();
+            Recovery::new(run, store, entity, side).settle(&own).await?;
+        }
     }
     Ok(())
 }
@@ -57,98 +58,234 @@ async fn wait_until_ripe(run: &RunContext<'_>, open: &[Intent]) -> Result<(), Se
     Ok(())
 }
 
-async fn settle(
-    run: &RunContext<'_>,
-    store: &RouteStore,
-    entity: &Entity,
-    intent: &Intent,
-) -> Result<Ending, ServiceError> {
-    match &intent.op.kind {
-        OpKind::Create { source, fields, from, .. } => {
-            settle_create(run, store, entity, intent, source, fields, from).await
+/// The lost writes to one side of one entity.
+struct Recovery<'a> {
+    run: &'a RunContext<'a>,
+    store: &'a RouteStore,
+    entity: &'a Entity,
+    side: Side,
+    connector: &'a dyn Connector,
+    reader: Observer<'a>,
+}
+
+impl<'a> Recovery<'a> {
+    fn new(
+        run: &'a RunContext<'a>,
+        store: &'a RouteStore,
+        entity: &'a Entity,
+        side: Side,
+    ) -> Self {
+        let connector = run.route.connectors[side].as_ref();
+        let reader = Observer::new(run, store, entity, side);
+        Self { run, store, entity, side, connector, reader }
+    }
+
+    /// One scan for all creates, one read by id for as many updates as it covers, one probe a deletion.
+    ///
+    /// # Errors
+    /// A broken store, a side out of reach, or a person who asked to stop. What was settled before stays settled.
+    async fn settle(&self, intents: &[&Intent]) -> Result<(), ServiceError> {
+        let mut creates = Vec::new();
+        let mut updates = Vec::new();
+        for intent in intents {
+            self.run.check_cancelled()?;
+            match &intent.op.kind {
+                OpKind::Create { source, fields, from, .. } => {
+                    creates.push(Lost { intent, source, fields, from });
+                }
+                OpKind::Update { id, changes, .. } => updates.push((*intent, id, changes.clone())),
+                OpKind::Archive { id, .. } => updates.push((*intent, id, BTreeMap::new())),
+                OpKind::Delete { id, .. } => {
+                    let ending = self.deletion(intent, id).await?;
+                    self.end(vec![(*intent, ending)]).await?;
+                }
+                OpKind::Link { .. }
+                | OpKind::Agree { .. }
+                | OpKind::Relate { .. }
+                | OpKind::Revive { .. } => {
+                    self.end(vec![(*intent, Ending::Dropped { dirty: false })]).await?;
+                }
+            }
         }
-        OpKind::Update { id, changes, .. } => {
-            settle_update(run, store, entity, intent, id, changes).await
+        self.creates(&creates).await?;
+        let batch = self.connector.capabilities(&self.entity.modules[self.side]).fetch_batch;
+        for updates in updates.chunks(batch.max(1)) {
+            self.run.check_cancelled()?;
+            self.updates(updates).await?;
         }
-        OpKind::Archive { id, .. } => {
-            settle_update(run, store, entity, intent, id, &BTreeMap::new()).await
+        Ok(())
+    }
+
+    async fn end(&self, endings: Vec<(&Intent, Ending)>) -> Result<(), ServiceError> {
+        let count = endings.len() as u64;
+        let commit = |(intent, ending): (&Intent, Ending)| Commit {
+            intent: Some(intent.id.clone()),
+            op: intent.op.clone(),
+            ending,
+        };
+        let commits: Vec<_> = endings.into_iter().map(commit).collect();
+        self.store.commit(&self.run.id, &commits, self.run.now()).await?;
+        self.run.progress.advance(count);
+        Ok(())
+    }
+
+    /// A read that one record or one call refused leaves its writes in doubt; a side out of reach ends the run.
+    fn tolerate<T>(&self, read: Result<T, ConnectorError>) -> Result<Option<T>, ServiceError> {
+        match read {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if ServiceError::is_side_down(&error.kind) => Err(error.into()),
+            Err(error) => {
+                tracing::warn!(side = %self.side, entity = %self.entity.name, %error, "writes stay in doubt");
+                Ok(None)
+            }
         }
-        OpKind::Delete { id, .. } => settle_delete(run, entity, intent, id).await,
-        OpKind::Link { .. }
-        | OpKind::Agree { .. }
-        | OpKind::Relate { .. }
-        | OpKind::Revive { .. } => Ok(Ending::Dropped { dirty: false }),
+    }
+
+    /// Looks for created records in a scan that began after the settle horizon; never by search.
+    async fn creates(&self, lost: &[Lost<'_>]) -> Result<(), ServiceError> {
+        let Some(first) = lost.iter().map(|lost| lost.intent.armed_at).min() else { return Ok(()) };
+        let external_id = self.entity.matching.external_id.as_ref();
+        if !external_id.is_some_and(|pair| pair[self.side].is_some()) {
+            let ask = |lost: &Lost<'a>| (lost.intent, self.never_again(lost.intent));
+            return self.end(lost.iter().map(ask).collect()).await;
+        }
+        let since = first - TimeDelta::seconds(self.run.settings.overlap_seconds);
+        self.reader.scan_since(since).await?;
+        let sources: Vec<_> = lost.iter().map(|lost| lost.source.clone()).collect();
+        let holders =
+            self.store.by_external_id(&self.entity.name, self.side, &sources).await?;
+        let ending = |lost: &Lost<'a>| {
+            let twins = holders.get(lost.source).into_iter().flatten();
+            // Of several the lowest stays (semantics §6.4); the others are asked about.
+            let Some(id) = twins.map(|holder| &holder.id).min() else {
+                return (lost.intent, Ending::Dropped { dirty: false });
+            };
+            let baseline = created(self.side, lost.fields, lost.from);
+            let after = lost.fields.clone();
+            (lost.intent, done(Some(id.clone()), baseline, None, BTreeMap::new(), after))
+        };
+        self.end(lost.iter().map(ending).collect()).await
+    }
+
+    /// Without an external-ID field a lost create cannot be told from one that never was: a person decides.
+    fn never_again(&self, intent: &Intent) -> Ending {
+        Ending::Refused {
+            code: Code::InDoubtCreate,
+            field: None,
+            message: "the answer to this create was lost and the side has no external-ID field to find it by; \
+                      link the record by hand, or choose `create` to make it again"
+                .into(),
+            fingerprint: super::apply::refused_payload(&intent.op, intent.side, None),
+            retry_at: self.run.now() + TimeDelta::days(36_500),
+        }
+    }
+
+    async fn updates(
+        &self,
+        updates: &[(&Intent, &RecordId, BTreeMap<FieldName, Change>)],
+    ) -> Result<(), ServiceError> {
+        let ids: Vec<_> = updates.iter().map(|(_, id, _)| (*id).clone()).collect();
+        let fields = self.entity.remote_fields(self.side);
+        let page = self.connector.fetch(&self.entity.modules[self.side], &ids, &fields).await;
+        let Some(page) = self.tolerate(page)? else {
+            let doubted = updates.iter().map(|(intent, ..)| (*intent, Ending::InDoubt));
+            return self.end(doubted.collect()).await;
+        };
+        let observed = self.reader.observed(&page).await?.into_iter();
+        let mut found: BTreeMap<_, _> =
+            observed.map(|seen| (seen.observation.key.id.clone(), seen)).collect();
+        let mut endings = Vec::new();
+        for (intent, id, changes) in updates {
+            let ending = match found.remove(*id) {
+                Some(now) => self.update(intent, id, changes, now).await?,
+                None => self.unseen(intent, id).await?,
+            };
+            endings.push((*intent, ending));
+        }
+        self.end(endings).await
+    }
+
+    async fn update(
+        &self,
+        intent: &Intent,
+        id: &RecordId,
+        changes: &BTreeMap<FieldName, Change>,
+        now: Observed,
+    ) -> Result<Ending, ServiceError> {
+        let before = intent.before.clone();
+        if !self.run.settings.safety.agrees_in_recovery {
+            return Ok(Ending::Dropped { dirty: true });
+        }
+        match judge_update(self.side, changes, &now.observation.fields) {
+            Outcome::Happened(agreed) => {
+                let written = agreed.keys().filter_map(|field| changes.get_key_value(field));
+                let after = written.map(|(field, to)| (field.clone(), to.after.clone())).collect();
+                Ok(done(Some(id.clone()), agreed, Some(now), before, after))
+            }
+            Outcome::Absent => Ok(Ending::Dropped { dirty: true }),
+            Outcome::WrittenOver => {
+                // Nothing was agreed, but what our write may have overwritten is kept.
+                let nothing = (BTreeMap::new(), BTreeMap::new());
+                let ending = done(Some(id.clone()), nothing.0, Some(now), before, nothing.1);
+                self.read_again(id, "written-over").await?;
+                Ok(without_stamp(ending))
+            }
+        }
+    }
+
+    /// The record cannot be read. Unless it is gone, its write stays in doubt: to forget it would let our own value
+    /// pass for an edit once it can be read again.
+    async fn unseen(&self, intent: &Intent, id: &RecordId) -> Result<Ending, ServiceError> {
+        let ids = BTreeSet::from([id.clone()]);
+        let known = self.store.presence(&self.entity.name, self.side, &ids).await?;
+        // Gone, and with it the answer; what the write may have overwritten is kept.
+        let (before, nothing) = (intent.before.clone(), BTreeMap::new());
+        let gone = done(Some(id.clone()), BTreeMap::new(), None, before, nothing);
+        if known.get(id).is_some_and(|(presence, _)| *presence == Presence::Deleted) {
+            return Ok(gone);
+        }
+        let probe = self.probe(id).await?;
+        self.read_again(id, "in-doubt").await?;
+        Ok(match probe {
+            Some(Probe::Deleted { .. }) => gone,
+            Some(
+                Probe::Present(_) | Probe::NotFound | Probe::Forbidden | Probe::Unknown(_),
+            )
+            | None => Ending::InDoubt,
+        })
+    }
+
+    async fn deletion(&self, intent: &Intent, id: &RecordId) -> Result<Ending, ServiceError> {
+        let before = intent.before.clone();
+        Ok(match self.probe(id).await? {
+            Some(Probe::Deleted { .. } | Probe::NotFound) => {
+                done(Some(id.clone()), BTreeMap::new(), None, before, BTreeMap::new())
+            }
+            Some(Probe::Present(_) | Probe::Forbidden | Probe::Unknown(_)) => {
+                Ending::Dropped { dirty: true }
+            }
+            None => Ending::InDoubt,
+        })
+    }
+
+    async fn probe(&self, id: &RecordId) -> Result<Option<Probe>, ServiceError> {
+        let fields = self.entity.remote_fields(self.side);
+        let module = &self.entity.modules[self.side];
+        self.tolerate(self.connector.probe(module, id, &fields).await)
+    }
+
+    async fn read_again(&self, id: &RecordId, why: &str) -> Result<(), ServiceError> {
+        let hint = (id.clone(), why.to_owned());
+        Ok(self.store.mark_dirty(&self.entity.name, self.side, &[hint], self.run.now()).await?)
     }
 }
 
-/// Each field that holds the intended value was an agreement point: its baseline moves to it.
-async fn settle_update(
-    run: &RunContext<'_>,
-    store: &RouteStore,
-    entity: &Entity,
-    intent: &Intent,
-    id: &RecordId,
-    changes: &BTreeMap<FieldName, Change>,
-) -> Result<Ending, ServiceError> {
-    let side = intent.side;
-    let reader = Observer::new(run, store, entity, side);
-    let fields = entity.remote_fields(side);
-    let page =
-        run.route.connectors[side].fetch(&intent.module, std::slice::from_ref(id), &fields).await?;
-    let mut observed = reader.observed(&page).await?;
-    let Some(now) = observed.pop() else { return unseen(run, store, entity, intent, id).await };
-    let reached = changes.iter().filter_map(|(field, change)| {
-        let kept = now.observation.fields.get(field).filter(|kept| **kept == change.after)?;
-        Some((field.clone(), (Pair::from_side(side, kept.clone(), change.source.clone()), false)))
-    });
-    let baseline: BTreeMap<_, _> = reached.collect();
-    let after: BTreeMap<_, _> =
-        baseline.iter().map(|(field, (pair, _))| (field.clone(), pair[side].clone())).collect();
-    let agrees = run.settings.safety.agrees_in_recovery;
-    if agrees && !baseline.is_empty() {
-        return Ok(done(Some(id.clone()), baseline, Some(now), intent.before.clone(), after));
-    }
-    let is_as_before = |(field, change): (&FieldName, &Change)| {
-        now.observation.fields.get(field) == Some(&change.before)
-    };
-    if !agrees || changes.iter().all(is_as_before) {
-        return Ok(Ending::Dropped { dirty: true });
-    }
-    // Somebody wrote over what may have been our write: nothing was agreed, but what it may have overwritten is kept.
-    let before = intent.before.clone();
-    let ending = done(Some(id.clone()), baseline, Some(now), before, after);
-    let hint = (id.clone(), "written-over".to_owned());
-    store.mark_dirty(&entity.name, side, &[hint], run.now()).await?;
-    Ok(without_stamp(ending))
-}
-
-/// The record cannot be read. Unless it is gone, its write stays in doubt: to forget it would let our own value pass
-/// for an edit once it can be read again.
-async fn unseen(
-    run: &RunContext<'_>,
-    store: &RouteStore,
-    entity: &Entity,
-    intent: &Intent,
-    id: &RecordId,
-) -> Result<Ending, ServiceError> {
-    let ids = BTreeSet::from([id.clone()]);
-    let known = store.presence(&entity.name, intent.side, &ids).await?;
-    // Gone, and with it the answer; what the write may have overwritten is kept.
-    let (before, nothing) = (intent.before.clone(), BTreeMap::new());
-    let gone = done(Some(id.clone()), BTreeMap::new(), None, before, nothing);
-    if known.get(id).is_some_and(|(presence, _)| *presence == Presence::Deleted) {
-        return Ok(gone);
-    }
-    let fields = entity.remote_fields(intent.side);
-    let probe = run.route.connectors[intent.side].probe(&intent.module, id, &fields).await?;
-    let hint = (id.clone(), "in-doubt".to_owned());
-    store.mark_dirty(&entity.name, intent.side, &[hint], run.now()).await?;
-    Ok(match probe {
-        Probe::Deleted { .. } => gone,
-        Probe::Present(_) | Probe::NotFound | Probe::Forbidden | Probe::Unknown(_) => {
-            Ending::InDoubt
-        }
-    })
+/// A create without an answer.
+struct Lost<'a> {
+    intent: &'a Intent,
+    source: &'a RecordId,
+    fields: &'a BTreeMap<FieldName, Value>,
+    from: &'a BTreeMap<FieldName, Value>,
 }
 
 /// The record's time is somebody else's.
@@ -161,78 +298,9 @@ fn without_stamp(ending: Ending) -> Ending {
     }
 }
 
-async fn settle_delete(
-    run: &RunContext<'_>,
-    entity: &Entity,
-    intent: &Intent,
-    id: &RecordId,
-) -> Result<Ending, ServiceError> {
-    let fields = entity.remote_fields(intent.side);
-    Ok(match run.route.connectors[intent.side].probe(&intent.module, id, &fields).await? {
-        Probe::Deleted { .. } | Probe::NotFound => {
-            done(Some(id.clone()), BTreeMap::new(), None, intent.before.clone(), BTreeMap::new())
-        }
-        Probe::Present(_) | Probe::Forbidden | Probe::Unknown(_) => Ending::Dropped { dirty: true },
-    })
-}
-
-/// Looks for the created record in a scan that began after the settle horizon; never by search.
-async fn settle_create(
-    run: &RunContext<'_>,
-    store: &RouteStore,
-    entity: &Entity,
-    intent: &Intent,
-    source: &RecordId,
-    fields: &BTreeMap<FieldName, Value>,
-    from: &BTreeMap<FieldName, Value>,
-) -> Result<Ending, ServiceError> {
-    let side = intent.side;
-    let has_external_id =
-        entity.matching.external_id.as_ref().is_some_and(|pair| pair[side].is_some());
-    if !has_external_id {
-        return Ok(never_again(run, intent));
-    }
-    let since = intent.armed_at - TimeDelta::seconds(run.settings.overlap_seconds);
-    Observer::new(run, store, entity, side).scan_since(since).await?;
-    let holders = store.by_external_id(&entity.name, side, std::slice::from_ref(source)).await?;
-    let mut ids: Vec<_> = holders.into_values().flatten().map(|holder| holder.id).collect();
-    ids.sort();
-    let Some(id) = ids.into_iter().next() else { return Ok(Ending::Dropped { dirty: false }) };
-    let baseline = fields.iter().filter_map(|(field, value)| {
-        let origin = from.get(field)?;
-        let written = match value {
-            Value::Link(_) => return None,
-            Value::Empty
-            | Value::Bool(_)
-            | Value::Number(_)
-            | Value::Text(_)
-            | Value::Date(_)
-            | Value::Timestamp(_)
-            | Value::Set(_)
-            | Value::List(_)
-            | Value::Reference(_) => value.clone(),
-        };
-        Some((field.clone(), (Pair::from_side(side, written, origin.clone()), false)))
-    });
-    Ok(done(Some(id), baseline.collect(), None, BTreeMap::new(), fields.clone()))
-}
-
-/// Without an external-ID field a lost create cannot be told from one that never was: a person decides.
-fn never_again(run: &RunContext<'_>, intent: &Intent) -> Ending {
-    Ending::Refused {
-        code: Code::InDoubtCreate,
-        field: None,
-        message: "the answer to this create was lost and the side has no external-ID field to find it by; \
-                  link the record by hand, or choose `create` to make it again"
-            .into(),
-        fingerprint: super::apply::refused_payload(&intent.op, intent.side, None),
-        retry_at: run.now() + TimeDelta::days(36_500),
-    }
-}
-
 fn done(
     id: Option<RecordId>,
-    baseline: BTreeMap<FieldName, (Pair<Value>, bool)>,
+    baseline: Agreed,
     observed: Option<Observed>,
     before: BTreeMap<FieldName, Value>,
     after: BTreeMap<FieldName, Value>,

@@ -51,10 +51,7 @@ impl Applier<'_> {
             |field: &FieldName| observed.as_ref().and_then(|observed| observed.fields.get(field));
         let written_fields = ready.values.iter().filter_map(|(field, intended)| {
             if let Some(halfway) = ready.op.halfway(field) {
-                return Some((
-                    field.clone(),
-                    (Pair::from_side(side, halfway.before.clone(), halfway.source.clone()), true),
-                ));
+                return Some((field.clone(), halfway.agreement(side, intended)));
             }
             let source = ready.op.source_value(field)?;
             let kept = stored(field).unwrap_or(intended);

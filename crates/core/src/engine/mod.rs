@@ -15,6 +15,7 @@ pub mod merge;
 pub mod normalize;
 pub mod plan;
 mod reconcile;
+pub mod recovery;
 pub mod relation;
 pub mod report;
 mod rows;

@@ -96,6 +96,16 @@ pub struct Change {
     pub halfway: bool,
 }
 
+impl Change {
+    /// The baseline once the written `side` keeps `kept`; `true` where it is pinned. See [`Self::halfway`].
+    pub fn agreement(&self, side: Side, kept: &Value) -> (Pair<Value>, bool) {
+        if self.halfway {
+            return (Pair::from_side(side, self.before.clone(), self.source.clone()), true);
+        }
+        (Pair::from_side(side, kept.clone(), self.source.clone()), *kept != self.after)
+    }
+}
+
 /// A guard of semantics §9.4 that tripped.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GuardTrip {
