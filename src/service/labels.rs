@@ -182,10 +182,10 @@ impl Labels {
         value: &Value,
     ) -> String {
         let Some(words) = self.words.field(entity, field) else { return value.to_string() };
-        let word = |id: &String| words.labels[side].get(id).unwrap_or(id).clone();
+        let word = |id: &str| words.labels[side].get(id).map_or(id, String::as_str).to_owned();
         match value {
             Value::Text(id) => word(id),
-            Value::Set(ids) => ids.iter().map(word).collect::<Vec<_>>().join(", "),
+            Value::Set(ids) => ids.iter().map(|id| word(id)).collect::<Vec<_>>().join(", "),
             Value::Number(number) => word(&number.to_string()),
             Value::Link(link) => {
                 self.created.get(link).cloned().unwrap_or_else(|| "a new record".to_owned())

@@ -69,12 +69,7 @@ struct Recovery<'a> {
 }
 
 impl<'a> Recovery<'a> {
-    fn new(
-        run: &'a RunContext<'a>,
-        store: &'a RouteStore,
-        entity: &'a Entity,
-        side: Side,
-    ) -> Self {
+    fn new(run: &'a RunContext<'a>, store: &'a RouteStore, entity: &'a Entity, side: Side) -> Self {
         let connector = run.route.connectors[side].as_ref();
         let reader = Observer::new(run, store, entity, side);
         Self { run, store, entity, side, connector, reader }
@@ -142,19 +137,18 @@ impl<'a> Recovery<'a> {
     }
 
     /// Looks for created records in a scan that began after the settle horizon; never by search.
-    async fn creates(&self, lost: &[Lost<'_>]) -> Result<(), ServiceError> {
+    async fn creates<'i>(&self, lost: &[Lost<'i>]) -> Result<(), ServiceError> {
         let Some(first) = lost.iter().map(|lost| lost.intent.armed_at).min() else { return Ok(()) };
         let external_id = self.entity.matching.external_id.as_ref();
-        if !external_id.is_some_and(|pair| pair[self.side].is_some()) {
-            let ask = |lost: &Lost<'a>| (lost.intent, self.never_again(lost.intent));
+        if external_id.is_none_or(|pair| pair[self.side].is_none()) {
+            let ask = |lost: &Lost<'i>| (lost.intent, self.never_again(lost.intent));
             return self.end(lost.iter().map(ask).collect()).await;
         }
         let since = first - TimeDelta::seconds(self.run.settings.overlap_seconds);
         self.reader.scan_since(since).await?;
         let sources: Vec<_> = lost.iter().map(|lost| lost.source.clone()).collect();
-        let holders =
-            self.store.by_external_id(&self.entity.name, self.side, &sources).await?;
-        let ending = |lost: &Lost<'a>| {
+        let holders = self.store.by_external_id(&self.entity.name, self.side, &sources).await?;
+        let ending = |lost: &Lost<'i>| {
             let twins = holders.get(lost.source).into_iter().flatten();
             // Of several the lowest stays (semantics §6.4); the others are asked about.
             let Some(id) = twins.map(|holder| &holder.id).min() else {
@@ -225,8 +219,8 @@ impl<'a> Recovery<'a> {
             Outcome::Absent => Ok(Ending::Dropped { dirty: true }),
             Outcome::WrittenOver => {
                 // Nothing was agreed, but what our write may have overwritten is kept.
-                let nothing = (BTreeMap::new(), BTreeMap::new());
-                let ending = done(Some(id.clone()), nothing.0, Some(now), before, nothing.1);
+                let (none, nothing) = (Agreed::new(), BTreeMap::new());
+                let ending = done(Some(id.clone()), none, Some(now), before, nothing);
                 self.read_again(id, "written-over").await?;
                 Ok(without_stamp(ending))
             }
@@ -248,9 +242,7 @@ impl<'a> Recovery<'a> {
         self.read_again(id, "in-doubt").await?;
         Ok(match probe {
             Some(Probe::Deleted { .. }) => gone,
-            Some(
-                Probe::Present(_) | Probe::NotFound | Probe::Forbidden | Probe::Unknown(_),
-            )
+            Some(Probe::Present(_) | Probe::NotFound | Probe::Forbidden | Probe::Unknown(_))
             | None => Ending::InDoubt,
         })
     }

@@ -111,7 +111,8 @@ async fn look_up(
     Ok(())
 }
 
-/// Records of both sides that carry one of the keys.
+/// Records of both sides that carry one of the keys and have no live link: the linked ones do not look for a
+/// counterpart, and a key that an import gave to thousands of them would bring all of them each time.
 async fn sharing(
     tx: &DatabaseTransaction,
     scope: i32,
@@ -121,12 +122,27 @@ async fn sharing(
     let keys: Vec<_> = keys.iter().cloned().collect();
     let mut all = BTreeSet::new();
     for keys in keys.chunks(KEYS) {
-        let find = match_key::Entity::find().filter(C::Scope.eq(scope));
-        for row in find.filter(C::MatchKey.is_in(keys.iter().cloned())).all(tx).await? {
+        let find = match_key::Entity::find()
+            .filter(C::Scope.eq(scope))
+            .filter(C::MatchKey.is_in(keys.iter().cloned()))
+            .filter(named_in(link_end::Entity, match_key::Entity).not());
+        for row in find.all(tx).await? {
             all.insert((codec::side(row.side)?, row.record));
         }
     }
     Ok(all)
+}
+
+/// Whether the record of a row is named in a table of ends.
+fn named_in(ends: impl IntoIden, rows: impl IntoIden) -> Expr {
+    let (ends, rows): (DynIden, DynIden) = (ends.into_iden(), rows.into_iden());
+    let mut named = Query::select();
+    named.expr(Expr::val(1)).from(ends.clone());
+    for column in ["scope", "side", "record"].map(Alias::new) {
+        let own = Expr::col((ends.clone(), column.clone()));
+        named.and_where(own.equals((rows.clone(), column)));
+    }
+    Expr::exists(named)
 }
 
 /// The subject that each record belongs to: its live link; else the link whose survivor or victim it is; else itself.
@@ -429,17 +445,6 @@ pub(super) async fn mark_links(tx: &DatabaseTransaction, scope: i32) -> Result<(
 async fn mark_unlinked(tx: &DatabaseTransaction, scope: i32, side: Side) -> Result<(), StoreError> {
     use observation::Column as C;
     let prefix = Expr::cust(if side == Side::Left { "'b'" } else { "'c'" });
-    let has = |table: DynIden| {
-        let mut linked = Query::select();
-        let column = |name: &'static str| (table.clone(), Alias::new(name));
-        linked
-            .expr(Expr::val(1))
-            .from(table.clone())
-            .and_where(Expr::col(column("scope")).eq(Expr::col((observation::Entity, C::Scope))))
-            .and_where(Expr::col(column("side")).eq(Expr::col((observation::Entity, C::Side))))
-            .and_where(Expr::col(column("record")).eq(Expr::col((observation::Entity, C::Record))));
-        Expr::exists(linked)
-    };
     let mut select = Query::select();
     select
         .expr(Expr::col((observation::Entity, C::Scope)))
@@ -449,8 +454,8 @@ async fn mark_unlinked(tx: &DatabaseTransaction, scope: i32, side: Side) -> Resu
         .and_where(Expr::col((observation::Entity, C::Side)).eq(codec::side_code(side)))
         .and_where(Expr::col((observation::Entity, C::Presence)).eq(0))
         .and_where(Expr::col((observation::Entity, C::InScope)).eq(true))
-        .and_where(has(link_end::Entity.into_iden()).not())
-        .and_where(has(former_end::Entity.into_iden()).not());
+        .and_where(named_in(link_end::Entity, observation::Entity).not())
+        .and_where(named_in(former_end::Entity, observation::Entity).not());
     insert_marks(tx, select).await
 }
 

@@ -277,16 +277,16 @@ async fn exchange_keys(
         }
     }
     for gone in gone.chunks(100) {
+        // Each with its whole key: with scope and side outside, SQLite walks the table for every hundred.
         let one = |(record, key): &(&String, &MatchKey)| {
-            Condition::all().add(C::MatchKey.eq(key.0.as_str())).add(C::Record.eq(record.as_str()))
+            Condition::all()
+                .add(C::Scope.eq(scope))
+                .add(C::MatchKey.eq(key.0.as_str()))
+                .add(C::Side.eq(codec::side_code(side)))
+                .add(C::Record.eq(record.as_str()))
         };
         let any = gone.iter().map(one).fold(Condition::any(), Condition::add);
-        match_key::Entity::delete_many()
-            .filter(C::Scope.eq(scope))
-            .filter(C::Side.eq(codec::side_code(side)))
-            .filter(any)
-            .exec(tx)
-            .await?;
+        match_key::Entity::delete_many().filter(any).exec(tx).await?;
     }
     let key = [C::Scope, C::MatchKey, C::Side, C::Record];
     upsert(tx, come.into_values().collect(), &key, &[]).await

@@ -305,7 +305,7 @@ async fn journaled(session: &Session, store: &RouteStore) -> BTreeSet<String> {
 
 fn text(value: &Value) -> Option<String> {
     match value {
-        Value::Text(text) => Some(text.clone()),
+        Value::Text(text) => Some(text.to_string()),
         Value::List(items) => items.first().map(ToString::to_string),
         Value::Empty
         | Value::Bool(_)

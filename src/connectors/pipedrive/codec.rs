@@ -256,7 +256,7 @@ pub(super) fn encode(dialect: Dialect, kind: FieldKind, value: &Value) -> Result
             }
             Some(_) | None => refuse("hours, minutes and seconds"),
         },
-        (kind, Value::Text(text)) if is_text(kind) => Ok(text.clone().into()),
+        (kind, Value::Text(text)) if is_text(kind) => Ok(text.as_str().into()),
         (kind, Value::Number(number)) if is_text(kind) => Ok(number.to_string().into()),
         (kind, _) => refuse(expected(kind)),
     }

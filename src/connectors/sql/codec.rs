@@ -240,7 +240,7 @@ pub(super) fn encode(
         Value::Empty => return empty(column),
         Value::Bool(flag) => flag.to_string(),
         Value::Number(number) => number.normalize().to_string(),
-        Value::Text(text) => text.clone(),
+        Value::Text(text) => text.to_string(),
         Value::Date(date) => date.format(DATE).to_string(),
         Value::Timestamp(at) => return encode_moment(dialect, column, *at, current, zone),
         Value::Set(_) | Value::List(_) => return encode_items(column, &items(value), current),

@@ -208,11 +208,11 @@ pub(super) fn decode_value(
         Shape::Option => text(json).map(|value| option(form, &value)).ok_or(wrong("an option")),
         Shape::OptionSet => option_set(form, json).ok_or(wrong("a list of options")),
         Shape::Tags => tags(json).ok_or(wrong("a list of tags")),
-        Shape::User => reference_id(json).map(Value::Text).ok_or(wrong("a user")),
+        Shape::User => reference_id(json).map(|id| Value::Text(id.into())).ok_or(wrong("a user")),
         Shape::Lookup | Shape::Polymorphic(_) => reference_id(json)
             .map(|id| Value::Reference(RecordId::new(id)))
             .ok_or(wrong("a lookup")),
-        Shape::Id => id_text(json).map(Value::Text).ok_or(wrong("an id")),
+        Shape::Id => id_text(json).map(|id| Value::Text(id.into())).ok_or(wrong("an id")),
         Shape::Unsupported => Ok(Value::Empty),
     }
 }
@@ -221,8 +221,8 @@ pub(super) fn decode_value(
 fn text(json: &Json) -> Option<Value> {
     match json {
         Json::String(text) => Some(Value::text(text)),
-        Json::Number(number) => Some(Value::Text(number.to_string())),
-        Json::Bool(flag) => Some(Value::Text(flag.to_string())),
+        Json::Number(number) => Some(Value::Text(number.to_string().into())),
+        Json::Bool(flag) => Some(Value::Text(flag.to_string().into())),
         Json::Null | Json::Array(_) | Json::Object(_) => None,
     }
 }

@@ -268,7 +268,7 @@ fn any_value() -> impl Strategy<Value = (Shape, Value)> {
     let set = items.prop_map(|items| (Shape::OptionSet, Value::set(trimmed(items))));
     let lookup =
         "[1-9][0-9]{15,18}".prop_map(|id| (Shape::Lookup, Value::Reference(RecordId::new(id))));
-    let user = "[1-9][0-9]{15,18}".prop_map(|id| (Shape::User, Value::Text(id)));
+    let user = "[1-9][0-9]{15,18}".prop_map(|id| (Shape::User, Value::Text(id.into())));
     prop_oneof![text, money, decimal, big, flag, time, date, tags, set, lookup, user]
 }
 

@@ -76,7 +76,7 @@ impl Columns {
         let value = crmsync_core::files::read(field, cell)?;
         match (&value, field.kind) {
             (Value::Text(text), FieldKind::User) if text.contains('@') => {
-                let id = self.users.get(&text.to_lowercase());
+                let id = self.users.get(text.to_lowercase().as_str());
                 id.map(|id| Value::text(id)).ok_or_else(|| "is no user's e-mail address".to_owned())
             }
             _ => Ok(value),

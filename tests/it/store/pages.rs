@@ -186,7 +186,7 @@ async fn given_hostile_text_when_stored_then_it_reads_back_the_same(world: World
     let store = world.lock().await;
     for (case, text) in cases {
         let mut row = seen(Side::Left, "l-𝒜'%", "Ada", 1);
-        row.observation.fields.insert(FieldName::new("note"), Value::Text(text.to_owned()));
+        row.observation.fields.insert(FieldName::new("note"), Value::Text(text.into()));
         row.observation.external_id = Some(RecordId::new(text));
 
         read(&store, Side::Left, vec![row.clone()]).await;

@@ -415,7 +415,7 @@ fn merge_texts(unit: &Unit<'_>, ends: Ends<'_>) -> Option<Value> {
 fn items(value: &Value) -> BTreeSet<String> {
     match value {
         Value::Set(items) => items.clone(),
-        Value::Text(item) => BTreeSet::from([item.clone()]),
+        Value::Text(item) => BTreeSet::from([item.to_string()]),
         Value::List(items) => items.iter().cloned().collect(),
         Value::Empty
         | Value::Bool(_)

@@ -101,8 +101,7 @@ mod tests {
 
     #[test]
     fn the_first_of_two_writes_of_a_merged_value_leaves_the_second_one_to_do() {
-        let changes =
-            BTreeMap::from([(FieldName::new("tags"), change("a", "a b", "b", true))]);
+        let changes = BTreeMap::from([(FieldName::new("tags"), change("a", "a b", "b", true))]);
         let found = judge_update(Side::Right, &changes, &target(&[("tags", "a b")]));
         let before = (Pair::new(text("b"), text("a")), true);
         assert_eq!(found, Outcome::Happened(BTreeMap::from([(FieldName::new("tags"), before)])));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use chrono::{DateTime, NaiveDate, SubsecRound, Utc};
+use compact_str::CompactString;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization;
@@ -27,9 +28,9 @@ pub enum Value {
     /// Normalized: 1.50 is 1.5.
     #[serde(rename = "n")]
     Number(Decimal),
-    /// Trimmed, NFC, line feeds only.
+    /// Trimmed, NFC, line feeds only. Short ones are kept in place: most texts of a CRM are.
     #[serde(rename = "x")]
-    Text(String),
+    Text(CompactString),
     /// A calendar date without a zone.
     #[serde(rename = "d")]
     Date(NaiveDate),
@@ -60,7 +61,7 @@ impl Value {
             Cow::Owned(raw.nfc().collect::<String>().replace("\r\n", "\n").replace('\r', "\n"))
         };
         let trimmed = text.trim();
-        if trimmed.is_empty() { Self::Empty } else { Self::Text(trimmed.to_owned()) }
+        if trimmed.is_empty() { Self::Empty } else { Self::Text(trimmed.into()) }
     }
 
     pub fn number(number: Decimal) -> Self {
