@@ -219,8 +219,8 @@ impl<'a> Recovery<'a> {
             Outcome::Absent => Ok(Ending::Dropped { dirty: true }),
             Outcome::WrittenOver => {
                 // Nothing was agreed, but what our write may have overwritten is kept.
-                let (none, nothing) = (Agreed::new(), BTreeMap::new());
-                let ending = done(Some(id.clone()), none, Some(now), before, nothing);
+                let ending =
+                    done(Some(id.clone()), Agreed::new(), Some(now), before, BTreeMap::new());
                 self.read_again(id, "written-over").await?;
                 Ok(without_stamp(ending))
             }

@@ -68,14 +68,10 @@ pub(super) async fn apply(
     scope: i32,
     mut marks: Marks,
 ) -> Result<(), StoreError> {
-    let neighbors = sharing(tx, scope, &marks.keys).await?;
-    let subjects = subjects_of(tx, scope, marks.records.keys().chain(&neighbors)).await?;
-    for key in neighbors {
-        // A neighbor matters only while it waits for a counterpart.
-        if subjects.get(&key).is_some_and(|subject| !subject.starts_with('a')) {
-            marks.records.entry(key).or_insert(None);
-        }
+    for (side, id) in sharing(tx, scope, &marks.keys).await? {
+        marks.maybe(side, &id);
     }
+    let subjects = subjects_of(tx, scope, marks.records.keys()).await?;
     look_up(tx, scope, &subjects, &mut marks.records).await?;
     let mut idle = BTreeSet::new();
     for (key, plannable) in &marks.records {
@@ -111,7 +107,7 @@ async fn look_up(
     Ok(())
 }
 
-/// Records of both sides that carry one of the keys and have no live link: the linked ones do not look for a
+/// Records of both sides that carry one of the keys and belong to no link: the others do not look for a
 /// counterpart, and a key that an import gave to thousands of them would bring all of them each time.
 async fn sharing(
     tx: &DatabaseTransaction,
@@ -125,12 +121,19 @@ async fn sharing(
         let find = match_key::Entity::find()
             .filter(C::Scope.eq(scope))
             .filter(C::MatchKey.is_in(keys.iter().cloned()))
-            .filter(named_in(link_end::Entity, match_key::Entity).not());
+            .filter(belongs_to_no_link(match_key::Entity));
         for row in find.all(tx).await? {
             all.insert((codec::side(row.side)?, row.record));
         }
     }
     Ok(all)
+}
+
+/// Whether the record of a row has neither a live link nor a former one: its subject is itself.
+fn belongs_to_no_link(rows: impl IntoIden) -> Expr {
+    let rows = rows.into_iden();
+    let live = named_in(link_end::Entity, rows.clone());
+    live.not().and(named_in(former_end::Entity, rows).not())
 }
 
 /// Whether the record of a row is named in a table of ends.
@@ -454,8 +457,7 @@ async fn mark_unlinked(tx: &DatabaseTransaction, scope: i32, side: Side) -> Resu
         .and_where(Expr::col((observation::Entity, C::Side)).eq(codec::side_code(side)))
         .and_where(Expr::col((observation::Entity, C::Presence)).eq(0))
         .and_where(Expr::col((observation::Entity, C::InScope)).eq(true))
-        .and_where(named_in(link_end::Entity, observation::Entity).not())
-        .and_where(named_in(former_end::Entity, observation::Entity).not());
+        .and_where(belongs_to_no_link(observation::Entity));
     insert_marks(tx, select).await
 }
 
