@@ -4,8 +4,10 @@
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
 
+mod dialect;
 mod m20261121_000001_create_store;
 mod m20261125_000001_index_what_guards_count;
+mod m20261126_000001_create_people_and_inbox;
 
 /// Name of the table that lists the applied steps. Its presence marks a database as a crmsync store.
 pub const STEPS_TABLE: &str = "crmsync_steps";
@@ -19,6 +21,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m20261121_000001_create_store::Migration),
             Box::new(m20261125_000001_index_what_guards_count::Migration),
+            Box::new(m20261126_000001_create_people_and_inbox::Migration),
         ]
     }
 

@@ -1,9 +1,12 @@
 //! The command line, as clap reads it. Texts here are what `--help` and the manual show.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use crmsync_core::model::{EntityName, RouteName};
+
+use crate::store::Role;
 
 /// Keeps Zoho CRM, Pipedrive and databases the same, both ways.
 #[derive(Debug, Parser)]
@@ -91,6 +94,14 @@ pub enum Command {
     Export(ExportModule),
     /// Copy streams of a CRM into a database or a folder
     Replicate(Replicate),
+    /// Serve schedules, review pages, REST API and metrics
+    Serve(Serve),
+    /// Say who may sign in to the pages
+    #[command(subcommand)]
+    People(People),
+    /// Make and remove tokens of the REST API
+    #[command(subcommand)]
+    Tokens(Tokens),
     /// Sync two simulated CRMs on this machine: no account, no network
     Demo(Demo),
     /// Serve both CRM simulators on this machine
@@ -485,6 +496,57 @@ pub struct Audit {
     /// Show every difference that is kept, not only the first ones
     #[arg(long)]
     pub all: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// Address and port, instead of [serve] listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum People {
+    /// List who may sign in
+    List,
+    /// Let somebody sign in, or give them another password or role; the password is read from stdin
+    Add(NewPerson),
+    /// End somebody's sign-ins and let them in no more
+    Remove {
+        /// Name of the person
+        name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct NewPerson {
+    /// Name to sign in with
+    pub name: String,
+    /// viewer reads, reviewer decides conflicts, operator starts and approves runs
+    #[arg(long, default_value_t = Role::Viewer)]
+    pub role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Tokens {
+    /// List the tokens
+    List,
+    /// Make a token, or replace the one of that name, and print it
+    New(NewToken),
+    /// Remove a token
+    Remove {
+        /// Name of the token
+        name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub struct NewToken {
+    /// What the token is for
+    pub name: String,
+    /// viewer reads, reviewer decides conflicts, operator starts and approves runs
+    #[arg(long, default_value_t = Role::Viewer)]
+    pub role: Role,
 }
 
 #[derive(Args, Debug)]

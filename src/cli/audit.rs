@@ -11,7 +11,7 @@ use super::plan::{choose, names};
 use super::plan_view;
 use super::progress::progress;
 use super::render::{Output, counted, joined};
-use super::rows_view::plain_name;
+use crate::report::plain_name;
 use crate::service::audit::{AuditReport, Difference, EntityAudit, percent};
 
 /// Differences shown without `--all`.

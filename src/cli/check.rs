@@ -8,12 +8,12 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::history::History;
 use super::mapping;
 use super::operations;
 use super::render::{counted, joined};
-use super::sides;
 use crate::config::Config;
+use crate::report::history::History;
+use crate::report::sides;
 use crate::service::topology::refuse_circles;
 
 #[derive(Serialize)]
@@ -83,7 +83,7 @@ fn show(proof: &Proof) -> String {
 }
 
 async fn store(context: &Context, config: &Config) -> Result<(String, Vec<String>), Failure> {
-    let history = History::open(context, config).await?;
+    let history = History::open(config, &context.ambient).await?;
     for route in config.routes.keys() {
         history.meta(route).await?;
     }

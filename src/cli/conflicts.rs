@@ -4,38 +4,21 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crmsync_core::model::row::{Choice, Resolution, RowKind};
-use crmsync_core::model::{OpenRow, RouteName, Value};
+use crmsync_core::model::RouteName;
+use crmsync_core::model::row::Resolution;
 use serde::Serialize;
 
 use super::args::{self, Format};
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::history::History;
-use super::plan;
 use super::render::{counted, note};
-use super::report::{self, Conflict, ConflictReport, Status};
-use super::sides;
+use super::{conflicts_view, plan};
 use crate::config::Config;
+use crate::report::decision::{self, Typed};
+use crate::report::history::History;
+use crate::report::listing::{self, Topic};
+use crate::report::{self, ConflictReport, Status, sides};
 use crate::store::{RowFilter, StoredRow};
-
-/// Which rows a command is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Topic {
-    /// Conflicts, holds and matching questions.
-    Conflicts,
-    /// What a side refused.
-    Failures,
-}
-
-impl Topic {
-    const fn covers(self, kind: RowKind) -> bool {
-        match kind {
-            RowKind::Conflict | RowKind::Hold | RowKind::Match => matches!(self, Self::Conflicts),
-            RowKind::Quarantine => matches!(self, Self::Failures),
-        }
-    }
-}
 
 pub(super) async fn run(context: &Context, args: &args::Conflicts) -> Result<Exit, Failure> {
     match args {
@@ -84,13 +67,12 @@ async fn lay_out(
             continue;
         }
         let facts = if online {
-            sides::online(context, config, route).await
+            sides::online(config, history.store(), &context.ambient, route).await
         } else {
             sides::offline(route)
         };
-        let labels = history.labels(name, of_route.iter().map(|(_, stored)| &stored.row)).await?;
-        conflicts
-            .extend(of_route.iter().map(|(route, row)| Conflict::new(route, row, &facts, &labels)));
+        let of_route: Vec<_> = of_route.into_iter().map(|(_, stored)| stored.clone()).collect();
+        conflicts.extend(listing::lay_out(history, name, &of_route, &facts).await?);
     }
     Ok(ConflictReport { generated_at: context.ambient.clock.now(), conflicts })
 }
@@ -106,22 +88,22 @@ pub(super) async fn list(
     topic: Topic,
 ) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = History::open(context, &config).await?;
+    let history = History::open(&config, &context.ambient).await?;
     let rows = load(&history, &config, args.target.as_ref(), topic, args.all).await?;
     let report = lay_out(context, &config, &history, &rows, false).await?;
-    context.output.result(&report, || report::table::list(&report, &context.output))?;
+    context.output.result(&report, || conflicts_view::list(&report, &context.output))?;
     Ok(exit_of(&report))
 }
 
 async fn show(context: &Context, args: &args::OneRow) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = History::open(context, &config).await?;
+    let history = History::open(&config, &context.ambient).await?;
     let mut rows = load(&history, &config, None, Topic::Conflicts, true).await?;
     rows.extend(load(&history, &config, None, Topic::Failures, true).await?);
     let row = find(&rows, &args.id)?.clone();
     let report = lay_out(context, &config, &history, &[row], true).await?;
     context.output.result(&report.conflicts, || {
-        report.conflicts.iter().map(report::table::detail).collect()
+        report.conflicts.iter().map(conflicts_view::detail).collect()
     })?;
     Ok(exit_of(&report))
 }
@@ -146,7 +128,7 @@ pub(super) async fn export(
     topic: Topic,
 ) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = History::open(context, &config).await?;
+    let history = History::open(&config, &context.ambient).await?;
     let rows = load(&history, &config, args.target.as_ref(), topic, args.all).await?;
     let report = lay_out(context, &config, &history, &rows, true).await?;
     let text = match format(context, args)? {
@@ -193,7 +175,7 @@ struct Decided {
 
 async fn resolve(context: &Context, args: &args::Resolve) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = History::open(context, &config).await?;
+    let history = History::open(&config, &context.ambient).await?;
     let mut rows = load(&history, &config, None, Topic::Conflicts, true).await?;
     rows.extend(load(&history, &config, None, Topic::Failures, true).await?);
     let outcome = match (&args.from, &args.id) {
@@ -217,8 +199,9 @@ async fn decide_one(
 ) -> Result<Decided, Failure> {
     let (route, stored) = find(rows, id)?;
     let choice = args.choice.as_deref().unwrap_or_default();
-    let resolution = resolution(context, stored, choice, args.value.as_deref(), None)
-        .map_err(Failure::config)?;
+    let resolution =
+        resolution(context, stored, &Typed { choice, value: args.value.as_deref(), shown: None })
+            .map_err(Failure::config)?;
     history.decide(route, std::slice::from_ref(&resolution)).await?;
     Ok(Decided { decided: vec![resolution.row.0], refused: Vec::new() })
 }
@@ -242,7 +225,8 @@ async fn decide_many(
             None => Err(format!("no row has the ID `{}`", decision.row_id)),
             Some((route, stored)) => {
                 let shown = Some(decision.fingerprint.as_str());
-                resolution(context, stored, &decision.choice, value, shown).map(|it| (route, it))
+                let typed = Typed { choice: &decision.choice, value, shown };
+                resolution(context, stored, &typed).map(|it| (route, it))
             }
         };
         match decided {
@@ -272,78 +256,11 @@ fn located(path: &Path, row: &report::csv::BadRow) -> String {
     }
 }
 
-/// Makes the decision, unless it does not suit the row, or the row is no longer what was shown.
 fn resolution(
     context: &Context,
     stored: &StoredRow,
-    choice: &str,
-    value: Option<&str>,
-    shown: Option<&str>,
+    typed: &Typed<'_>,
 ) -> Result<Resolution, String> {
-    let row = &stored.row;
-    if stored.closed_at.is_some() {
-        return Err("this row is closed already".into());
-    }
-    if shown.is_some_and(|shown| shown != row.fingerprint) {
-        return Err("the values changed since the export; export again and decide anew".into());
-    }
-    let samples: Vec<&Value> =
-        [row.left.as_ref(), row.base.as_ref().map(|base| &base.left), row.right.as_ref()]
-            .into_iter()
-            .flatten()
-            .collect();
-    let choice = report::csv::parse_choice(choice, value, &samples)?;
-    suits(&choice, row)?;
-    Ok(Resolution {
-        row: row.id.clone(),
-        choice,
-        fingerprint: row.fingerprint.clone(),
-        by: context.environment.var("USER").unwrap_or("command line").to_owned(),
-        at: context.ambient.clock.now(),
-    })
-}
-
-/// Refuses a choice that would do nothing.
-fn suits(choice: &Choice, row: &OpenRow) -> Result<(), String> {
-    if let (Choice::Link { candidate }, RowKind::Match) = (choice, row.kind)
-        && !row.candidates.is_empty()
-        && !row.candidates.contains(candidate)
-    {
-        let known: Vec<_> = row.candidates.iter().map(ToString::to_string).collect();
-        return Err(format!("`{candidate}` is no candidate; candidates: {}", known.join(", ")));
-    }
-    let choices = row.choices();
-    if choices.contains(&choice.word()) {
-        return Ok(());
-    }
-    Err(match row.kind {
-        RowKind::Quarantine => {
-            "a side refused this; correct it there or in the mapping, then crmsync failures retry"
-                .into()
-        }
-        RowKind::Conflict if choices.is_empty() => {
-            "nothing is to be decided here; crmsync runs redo or accept ends an undo".into()
-        }
-        RowKind::Hold if choices.is_empty() => {
-            "this waits for evidence, or for another record; crmsync conflicts show tells what for"
-                .into()
-        }
-        RowKind::Match => {
-            format!("this row asks which records belong together; write {}", spelled(choices))
-        }
-        RowKind::Conflict | RowKind::Hold => {
-            format!("this row is about a value; write {}", spelled(choices))
-        }
-    })
-}
-
-/// `left, right or pin`.
-fn spelled(choices: &[&str]) -> String {
-    let words = choices.iter().map(|word| if *word == "link" { "link:ID" } else { word });
-    let words: Vec<_> = words.collect();
-    match words.as_slice() {
-        [] => String::new(),
-        [one] => (*one).to_owned(),
-        [most @ .., last] => format!("{} or {last}", most.join(", ")),
-    }
+    let by = context.environment.var("USER").unwrap_or("command line");
+    decision::resolution(stored, typed, by, context.ambient.clock.now())
 }

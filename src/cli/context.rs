@@ -55,6 +55,12 @@ pub(super) struct Context {
 }
 
 impl Context {
+    /// Reads the configuration again, whenever it is called; a value of its own, for tasks.
+    pub(super) fn reloading(&self) -> impl Fn() -> Result<Config, Failure> + Send + 'static {
+        let (file, environment) = (self.config_file.clone(), self.environment.clone());
+        move || Ok(Config::load(&file, &environment)?)
+    }
+
     /// Reads the configuration; its warnings go to stderr.
     pub(super) fn config(&self) -> Result<Config, Failure> {
         let config = Config::load(&self.config_file, &self.environment)?;

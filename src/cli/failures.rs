@@ -1,12 +1,13 @@
 //! `failures`: what a side refused for good, and letting it try again.
 
 use super::args;
-use super::conflicts::{self, Topic};
+use super::conflicts;
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::history::History;
 use super::plan;
 use super::render::counted;
+use crate::report::history::History;
+use crate::report::listing::Topic;
 
 pub(super) async fn run(context: &Context, args: &args::Failures) -> Result<Exit, Failure> {
     match args {
@@ -18,7 +19,7 @@ pub(super) async fn run(context: &Context, args: &args::Failures) -> Result<Exit
 
 async fn retry(context: &Context, args: &args::Retry) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = History::open(context, &config).await?;
+    let history = History::open(&config, &context.ambient).await?;
     let targets: Vec<_> = args.target.clone().into_iter().collect();
     let mut released: u64 = 0;
     for (route, entities) in plan::choose(&config, &targets)? {

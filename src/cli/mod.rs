@@ -9,6 +9,7 @@ mod audit;
 mod check;
 mod completions;
 mod conflicts;
+mod conflicts_view;
 mod connect;
 pub mod context;
 mod demo;
@@ -16,25 +17,24 @@ mod describe;
 pub mod exit;
 mod failures;
 mod format;
-mod history;
 mod init;
 mod interrupt;
 mod links;
 mod mapping;
 pub mod operations;
+mod people;
 mod plan;
 mod plan_view;
 pub mod progress;
 mod redirect;
 pub mod render;
 mod replicate;
-pub mod report;
 mod rotate_key;
 mod rows_view;
 mod run_view;
 mod runs;
 mod sandbox;
-mod sides;
+mod serve;
 mod status;
 mod transfer;
 mod why;
@@ -84,7 +84,9 @@ fn prepare(cli: &Cli, machine: Machine, output: Output) -> Result<Context, Failu
 
 /// Logs go to stderr: warnings, and with each `-v` more.
 fn start_log(cli: &Cli, machine: &Machine, output: &Output) {
-    let level = match (cli.global.quiet, cli.global.verbose) {
+    // A service has nobody at its terminal: what it did stands in its log.
+    let steps = u8::from(matches!(cli.command, Command::Serve(_)));
+    let level = match (cli.global.quiet, cli.global.verbose.saturating_add(steps)) {
         (true, _) => "error",
         (false, 0) => "warn",
         (false, 1) => "crmsync=info,warn",
@@ -96,12 +98,15 @@ fn start_log(cli: &Cli, machine: &Machine, output: &Output) {
         None => EnvFilter::builder().parse_lossy(level),
     };
     let colored = output.paint == crate::config::Paint::Color && std::io::stderr().is_terminal();
-    // A second start in one process (tests) keeps the first log.
-    let _ = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(colored)
-        .try_init();
+        .with_ansi(colored);
+    // A second start in one process (tests) keeps the first log.
+    let _ = match machine.environment.var("CRMSYNC_LOG_FORMAT") {
+        Some("json") => log.json().flatten_event(true).try_init(),
+        Some(_) | None => log.try_init(),
+    };
 }
 
 fn read_dotenv(machine: &Machine) -> Result<crate::config::Environment, Failure> {
@@ -141,6 +146,9 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Import(args) => transfer::run_import(context, args).await,
         Command::Export(args) => transfer::run_export(context, args).await,
         Command::Replicate(args) => replicate::run(context, args).await,
+        Command::Serve(args) => serve::run(context, args).await,
+        Command::People(args) => people::people(context, args).await,
+        Command::Tokens(args) => people::tokens(context, args).await,
         Command::Demo(args) => demo::demo(context, args.once).await,
         Command::Sandbox(args) => sandbox::sandbox(context, args).await,
         Command::Completions(args) => completions::completions(context, args),

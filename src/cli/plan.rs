@@ -16,8 +16,10 @@ use super::operations::{self, Ask, Mode, PlanOutcome, RunOptions, RunReport};
 use super::plan_view::{self, Detail, View};
 use super::progress::progress;
 use super::render::note;
-use super::{run_view, sides};
+use super::run_view;
 use crate::config::Config;
+use crate::report::sides;
+pub(super) use crate::report::status::sides as names;
 
 pub(super) async fn plan(context: &Context, args: &args::Plan) -> Result<Exit, Failure> {
     let config = context.config()?;
@@ -197,11 +199,6 @@ fn report_runs(context: &Context, config: &Config, reports: &[RunReport]) -> Res
 }
 
 /// Names of a route's connections.
-pub(super) fn names(config: &Config, route: &RouteName) -> Pair<String> {
-    let unknown = || Pair::new("left".to_owned(), "right".to_owned());
-    config.routes.get(route).map_or_else(unknown, |route| route.sides.clone())
-}
-
 fn options(
     context: &Context,
     scope: &args::Scope,

@@ -2,11 +2,11 @@
 
 use crmsync_core::engine::report::sentence;
 use crmsync_core::model::row::Evidence;
-use crmsync_core::model::{FieldName, OpenRow, Side, Value};
+use crmsync_core::model::{OpenRow, Side, Value};
 
 use super::plan_view::{View, one_line_text};
 use super::render::counted;
-use super::report::policy_name;
+use crate::report::{plain_name, policy_name};
 
 /// What was decided by policy, then what a person is asked.
 pub(super) fn show(rows: &[OpenRow], view: &View<'_>) -> String {
@@ -102,9 +102,4 @@ fn why(row: &OpenRow) -> String {
         None => "",
     };
     format!("{}  {}{evidence}", sentence(row.code), row.code)
-}
-
-/// A field as the mapping file writes it; a group by its name.
-pub(super) fn plain_name(field: &FieldName) -> &str {
-    field.as_str().strip_prefix("group:").unwrap_or(field.as_str())
 }

@@ -8,13 +8,13 @@ use serde::Serialize;
 use super::args;
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::history::History;
 use super::operations::{self, RunOptions, RunReport};
 use super::plan;
 use super::plan_view::one_line;
 use super::progress::progress;
 use super::render::counted;
 use super::run_view;
+use crate::report::history::History;
 use crate::store::{Effect, RunRecord};
 
 pub(super) async fn run(context: &Context, args: &args::Runs) -> Result<Exit, Failure> {
@@ -29,7 +29,7 @@ pub(super) async fn run(context: &Context, args: &args::Runs) -> Result<Exit, Fa
 
 async fn list(context: &Context, args: &args::RunsList) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = History::open(context, &config).await?;
+    let history = History::open(&config, &context.ambient).await?;
     let routes = match &args.route {
         Some(name) => {
             let route = RouteName::new(name);
@@ -65,6 +65,13 @@ fn row(run: &RunRecord, names: &Pair<String>) -> Vec<String> {
     ]
 }
 
+/// The run `id` of whichever route has it.
+async fn known(history: &History, id: &str) -> Result<RunRecord, Failure> {
+    history.run(id).await?.ok_or_else(|| {
+        Failure::config(format!("no run has the ID `{id}`")).help("crmsync runs list shows the IDs")
+    })
+}
+
 pub(super) fn took(run: &RunRecord) -> String {
     let seconds = run.finished_at.map(|at| (at - run.started_at).num_seconds());
     seconds.map_or_else(|| "not finished".to_owned(), |seconds| format!("{seconds} s"))
@@ -94,8 +101,8 @@ struct Shown<'a> {
 
 async fn show(context: &Context, id: &str) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = History::open(context, &config).await?;
-    let run = history.run(id).await?;
+    let history = History::open(&config, &context.ambient).await?;
+    let run = known(&history, id).await?;
     let effects = history.effects(&run.route, &run.id).await?;
     let shown = Shown { run: &run, effects: &effects };
     let names = plan::names(&config, &run.route);
@@ -137,8 +144,8 @@ fn show_effect(effect: &Effect, names: &Pair<String>) -> String {
 
 async fn undo(context: &Context, args: &args::RunsUndo) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = History::open(context, &config).await?;
-    let run = history.run(&args.id).await?;
+    let history = History::open(&config, &context.ambient).await?;
+    let run = known(&history, &args.id).await?;
     let options = RunOptions {
         approve: args.approve.clone(),
         ask: plan::consent(context, args.approve.as_deref(), plan::names(&config, &run.route)),
@@ -179,8 +186,8 @@ pub(super) enum AfterUndo {
 
 async fn after_undo(context: &Context, id: &str, choice: AfterUndo) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = History::open(context, &config).await?;
-    let run = history.run(id).await?;
+    let history = History::open(&config, &context.ambient).await?;
+    let run = known(&history, id).await?;
     operations::after_undo(context, &config, &run.route, &run.id, choice).await?;
     let said = match choice {
         AfterUndo::Redo => "runs again; the next crmsync sync repeats what was taken back",

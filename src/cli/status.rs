@@ -1,141 +1,37 @@
 //! `status`: each route at a glance: how far behind it is, what waits, what the last day cost.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
-use crmsync_core::model::{EntityName, Pair, RouteName, Side};
-use serde::Serialize;
+use crmsync_core::model::Side;
 
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::history::History;
-use super::plan::names;
 use super::render::{Output, counted};
-use super::report::kind_name;
-use crate::config::{Config, Connection};
 use crate::connectors::Cost;
-use crate::store::{RowFilter, RunRecord};
-
-#[derive(Serialize)]
-struct RouteStatus {
-    route: RouteName,
-    last_run: Option<RunRecord>,
-    entities: Vec<EntityStatus>,
-    /// Open rows by kind.
-    open: BTreeMap<&'static str, u64>,
-    /// The run that was taken back, while a person has not chosen.
-    paused: Option<String>,
-    last_full: Option<DateTime<Utc>>,
-    /// What its connections cost in the last 24 hours.
-    spent: Pair<Cost>,
-    /// Units that crmsync may use in a day, where that is configured.
-    budget: Pair<Option<u64>>,
-}
-
-/// What the store holds of one entity.
-#[derive(Serialize)]
-struct EntityStatus {
-    entity: EntityName,
-    /// Alive records by side, and how many of them are pairs.
-    records: Pair<u64>,
-    linked: u64,
-    open_rows: u64,
-    /// Records that the next run looks at again.
-    attention: u64,
-    /// Seconds since the side was read up to, by side; `None` before the first listing.
-    lag_seconds: Pair<Option<i64>>,
-}
+use crate::report::history::History;
+use crate::report::status::{self, EntityStatus, Glance, RouteStatus};
 
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let config = context.config()?;
-    let history = History::open(context, &config).await?;
+    let history = History::open(&config, &context.ambient).await?;
     let now = context.ambient.clock.now();
     let mut statuses = Vec::new();
     for route in config.routes.keys() {
-        statuses.push(load(&history, &config, route, now).await?);
+        statuses.push(status::load(&history, &config, route, now).await?);
     }
     context.output.result(&statuses, || {
         let shown: Vec<_> =
-            statuses.iter().map(|status| show(status, &config, &context.output, now)).collect();
+            statuses.iter().map(|status| show(status, &context.output, now)).collect();
         shown.join("\n")
     })?;
     let open = statuses.iter().any(|status| !status.open.is_empty());
     Ok(if open { Exit::Open } else { Exit::Clean })
 }
 
-async fn load(
-    history: &History,
-    config: &Config,
-    route: &RouteName,
-    now: DateTime<Utc>,
-) -> Result<RouteStatus, Failure> {
-    let runs = history.runs(route, 1).await?;
-    let filter = RowFilter { open_only: true, ..RowFilter::default() };
-    let mut open: BTreeMap<&'static str, u64> = BTreeMap::new();
-    for stored in history.rows(route, &filter).await? {
-        *open.entry(kind_name(stored.row.kind)).or_default() += 1;
-    }
-    let mut entities = Vec::new();
-    for (entity, counts) in history.counts(route).await? {
-        let mut lag_seconds = Pair::new(None, None);
-        for side in Side::BOTH {
-            let read_to = history.watermark(route, &entity, side).await?;
-            lag_seconds[side] = read_to.map(|at| (now - at).num_seconds().max(0));
-        }
-        let records = Pair::new(counts.left, counts.right);
-        let (linked, open_rows, attention) = (counts.links, counts.open_rows, counts.attention);
-        entities.push(EntityStatus { entity, records, linked, open_rows, attention, lag_seconds });
-    }
-    let meta = history.meta(route).await?;
-    Ok(RouteStatus {
-        route: route.clone(),
-        entities,
-        open,
-        paused: meta.paused,
-        last_full: meta.last_full,
-        spent: spent(history, config, route, now).await?,
-        budget: budget(config, route),
-        last_run: runs.into_iter().next(),
-    })
-}
-
-/// What both connections cost in the last 24 hours, whoever used them.
-async fn spent(
-    history: &History,
-    config: &Config,
-    route: &RouteName,
-    now: DateTime<Utc>,
-) -> Result<Pair<Cost>, Failure> {
-    let names = names(config, route);
-    let mut spent = Pair::default();
-    for side in Side::BOTH {
-        spent[side] = history.spent(&names[side], now).await?;
-    }
-    Ok(spent)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "a checked share of a day's units, which are far below 2^52"
-)]
-fn budget(config: &Config, route: &RouteName) -> Pair<Option<u64>> {
-    let of = |side: Side| {
-        let name = &config.routes.get(route)?.sides[side];
-        let shared = match config.connections.get(name)? {
-            Connection::Zoho(zoho) => &zoho.shared,
-            Connection::Pipedrive(pipedrive) => &pipedrive.shared,
-            Connection::Sql(_) => return None,
-        };
-        shared.budget.daily.map(|daily| (daily as f64 * shared.budget.share) as u64)
-    };
-    Pair::new(of(Side::Left), of(Side::Right))
-}
-
-fn show(status: &RouteStatus, config: &Config, output: &Output, now: DateTime<Utc>) -> String {
-    let names = names(config, &status.route);
+fn show(status: &RouteStatus, output: &Output, now: DateTime<Utc>) -> String {
+    let (open, status) = (&status.open, &status.glance);
+    let names = &status.sides;
     let mut text = format!(
         "route {}: {} ⇄ {}, {}\n",
         status.route,
@@ -148,7 +44,7 @@ fn show(status: &RouteStatus, config: &Config, output: &Output, now: DateTime<Ut
             ["entity", &names.left, &names.right, "linked", "open", "to look at", "read up to"];
         text += &output.table(&header, status.entities.iter().map(row));
     }
-    let open: Vec<_> = status.open.iter().map(|(kind, count)| counted(*count, kind)).collect();
+    let open: Vec<_> = open.iter().map(|(kind, count)| counted(*count, kind)).collect();
     if !open.is_empty() {
         let _ = writeln!(
             text,
@@ -163,7 +59,7 @@ fn show(status: &RouteStatus, config: &Config, output: &Output, now: DateTime<Ut
     text
 }
 
-fn state(status: &RouteStatus, now: DateTime<Utc>) -> String {
+fn state(status: &Glance, now: DateTime<Utc>) -> String {
     let Some(run) = &status.last_run else {
         return "never ran; crmsync plan shows what a first run would do".to_owned();
     };
@@ -198,7 +94,7 @@ fn row(status: &EntityStatus) -> Vec<String> {
 }
 
 /// Calls and units of a side, as a bar where its daily budget is known.
-fn day(status: &RouteStatus, side: Side) -> String {
+fn day(status: &Glance, side: Side) -> String {
     const CELLS: u64 = 30;
     let Cost { calls, units } = status.spent[side];
     let calls = counted(calls, "call");
@@ -222,14 +118,16 @@ fn span(seconds: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crmsync_core::model::{Pair, RouteName};
+
     use super::*;
 
-    fn status(units: u64, budget: Option<u64>) -> RouteStatus {
-        RouteStatus {
+    fn status(units: u64, budget: Option<u64>) -> Glance {
+        Glance {
             route: RouteName::new("crm"),
             last_run: None,
             entities: Vec::new(),
-            open: BTreeMap::new(),
+            sides: Pair::new("zoho".into(), "pipedrive".into()),
             paused: None,
             last_full: None,
             spent: Pair::new(Cost { calls: 3, units }, Cost::default()),

@@ -22,6 +22,7 @@ pub mod period;
 mod routes;
 pub mod secret;
 mod section;
+mod serve;
 #[cfg(test)]
 mod tests;
 
@@ -29,11 +30,13 @@ pub use connections::{
     Budget, Connection, Pipedrive, PipedriveSignIn, ReadWith, Region, Shared, Sql, SqlTable, Zoho,
     ZohoEnvironment,
 };
+pub use crmsync_core::engine::schedule::Schedule;
 pub use environment::Environment;
 pub use finding::{ConfigError, Finding, Paint};
 pub use period::Lifetime;
-pub use routes::{NewFields, ReplicaDeletes, ReplicaTarget, Replication, Route, Schedule};
+pub use routes::{NewFields, ReplicaDeletes, ReplicaTarget, Replication, Route};
 pub use secret::{Secret, SecretMissing};
+pub use serve::Serve;
 
 use section::{Reading, Section};
 
@@ -48,6 +51,7 @@ pub struct Config {
     pub replications: BTreeMap<String, Replication>,
     pub sync: SyncSettings,
     pub guards: GuardLimits,
+    pub serve: Serve,
     /// Things that work and are unwise, such as a secret in plain text.
     pub warnings: Vec<String>,
 }
@@ -157,6 +161,7 @@ fn read(reading: &Reading<'_>, file: &Path, mut root: Section<'_>) -> Option<Con
         .collect();
     let sync = read_sync(&mut root);
     let guards = read_guards(&mut root);
+    let serve = serve::read(&mut root);
     root.finish();
     Some(Config {
         file: file.to_owned(),
@@ -169,6 +174,7 @@ fn read(reading: &Reading<'_>, file: &Path, mut root: Section<'_>) -> Option<Con
         replications,
         sync,
         guards,
+        serve,
         warnings: Vec::new(),
     })
 }

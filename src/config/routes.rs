@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use chrono::NaiveDate;
+use crmsync_core::engine::schedule::Schedule;
 use crmsync_core::model::{Pair, Policy, RouteName};
 
 use super::connections::Connection;
@@ -23,13 +23,6 @@ pub struct Route {
     pub webhooks: bool,
     /// Who wins where the mapping file and its fields do not say.
     pub conflicts: Option<Policy>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Schedule {
-    Every(Duration),
-    /// Five or six fields, as written.
-    Cron(String),
 }
 
 /// A CRM copied into a database.
@@ -196,12 +189,7 @@ fn named(
 
 fn read_schedule(section: &mut Section<'_>) -> Option<Schedule> {
     let every = section.period("every").map(Schedule::Every);
-    let cron = section.parsed("cron", |text| {
-        let fields = text.split_whitespace().count();
-        matches!(fields, 5 | 6).then(|| Schedule::Cron(text.to_owned())).ok_or_else(|| {
-            format!("`{text}` has {fields} fields; cron wants five, or six with seconds")
-        })
-    });
+    let cron = section.parsed("cron", Schedule::cron);
     if every.is_some() && cron.is_some() {
         section.refuse("cron", section.place.clone(), "`every` stands here too; one of them", None);
     }

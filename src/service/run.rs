@@ -8,7 +8,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crmsync_core::model::plan::GuardTrip;
 use crmsync_core::model::state::{GuardLimits, SubjectKey};
 use crmsync_core::model::{
-    Code, Entity, EntityName, FieldName, OpenRow, Pair, Plan, RecordId, RecordKey, RouteName, Side,
+    Code, Entity, EntityName, FieldName, OpKind, OpenRow, Pair, Plan, RecordId, RecordKey,
+    RouteName, Side,
 };
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,7 @@ use tracing::instrument;
 
 use super::apply::{Applier, Tally};
 use super::error::{Exit, ServiceError};
+use super::inbox::take_in;
 use super::labels::{Labels, Words};
 use super::observe::{Extent, Observer};
 use super::planning::{Consent, Planner, Scope};
@@ -126,6 +128,9 @@ pub enum Mode {
     Full,
     /// Forgets the baselines of the chosen entities and agrees anew: semantics §14.2.
     Resync,
+    /// Reads only the records that are known to have changed: what webhooks hinted at. Lists are left to the next
+    /// run that is due, and so is everything where something else than records changed.
+    Hints,
 }
 
 /// Asks a person whether a plan may run.
@@ -303,7 +308,12 @@ async fn steps(
     }
     record.phase = "plan".into();
     let mut planner = Planner::new(run, store, &meta, &scope);
-    let (plan, approved) = approve(run, store, planner.route().await?).await?;
+    let mut plan = planner.route().await?;
+    if run.options.mode == Mode::Hints && look_for_counterparts(run, store, &plan).await? {
+        planner = Planner::new(run, store, &meta, &scope);
+        plan = planner.route().await?;
+    }
+    let (plan, approved) = approve(run, store, plan).await?;
     record.plan_hash = Some(plan.hash.clone());
     record.phase = "apply".into();
     store.save_run(record).await?;
@@ -343,6 +353,7 @@ pub(super) async fn prepare(
     meta: &RouteMeta,
 ) -> Result<Scope, ServiceError> {
     refuse_other_accounts(run, meta)?;
+    take_in(run, store).await?;
     for entity in &run.route.entities {
         let prints = entity.fields.iter().map(|rule| (rule.name.clone(), rule.fingerprint.clone()));
         store.agree_under(&entity.name, prints.collect());
@@ -391,7 +402,12 @@ pub(super) async fn observe_all(
     let due = meta.last_full.is_none_or(|last| run.now() - last >= run.settings.full_every);
     for entity in run.entities() {
         run.progress.phase(&format!("reading {}", entity.name), None);
-        let whole = due || run.options.mode != Mode::Sync || scope.changed.contains(&entity.name);
+        let changed = scope.changed.contains(&entity.name);
+        let whole = match run.options.mode {
+            Mode::Full | Mode::Resync => true,
+            Mode::Sync => due || changed,
+            Mode::Hints => changed,
+        };
         let extent = if whole { Extent::Full } else { Extent::Delta };
         let (left, right) = (
             Observer::new(run, store, entity, Side::Left),
@@ -399,6 +415,8 @@ pub(super) async fn observe_all(
         );
         if let Some(record) = &run.options.record {
             mark_record(run, store, entity, record).await?;
+            run.ambient.order.both(left.drain_dirty(), right.drain_dirty()).await?;
+        } else if run.options.mode == Mode::Hints && !whole {
             run.ambient.order.both(left.drain_dirty(), right.drain_dirty()).await?;
         } else {
             if run.settings.safety.rereads_lost_ends {
@@ -413,6 +431,34 @@ pub(super) async fn observe_all(
         tracing::warn!(code = %Code::UnstampedChange, unstamped, "changed without a new modified time");
     }
     Ok(unstamped)
+}
+
+/// "No match" rests on what the other side was last seen to hold, which hints alone leave old: where something would
+/// be created, that side is read up to now first. Answers whether there was need to.
+async fn look_for_counterparts(
+    run: &RunContext<'_>,
+    store: &RouteStore,
+    plan: &Plan,
+) -> Result<bool, ServiceError> {
+    let created = plan.ops.iter().filter_map(|op| match &op.kind {
+        OpKind::Create { side, .. } => Some((op.entity.clone(), *side)),
+        OpKind::Link { .. }
+        | OpKind::Update { .. }
+        | OpKind::Delete { .. }
+        | OpKind::Archive { .. }
+        | OpKind::Agree { .. }
+        | OpKind::Relate { .. }
+        | OpKind::Revive { .. } => None,
+    });
+    let created: BTreeSet<_> = created.collect();
+    for entity in run.entities() {
+        for side in Side::BOTH {
+            if created.contains(&(entity.name.clone(), side)) {
+                Observer::new(run, store, entity, side).observe(Extent::Delta).await?;
+            }
+        }
+    }
+    Ok(!created.is_empty())
 }
 
 /// A live link without an observation on a side is never skipped silently: semantics §7.2.
@@ -538,10 +584,12 @@ async fn finish_meta(
     let mut meta = before.clone();
     meta.identity = Some(identity(run));
     let whole = run.options.entities.is_empty() && run.options.record.is_none();
-    if whole
-        && (run.options.mode != Mode::Sync
-            || meta.last_full.is_none_or(|at| run.now() - at >= run.settings.full_every))
-    {
+    let full = match run.options.mode {
+        Mode::Full | Mode::Resync => true,
+        Mode::Sync => meta.last_full.is_none_or(|at| run.now() - at >= run.settings.full_every),
+        Mode::Hints => false,
+    };
+    if whole && full {
         meta.last_full = Some(run.now());
     }
     for entity in run.entities() {
@@ -625,6 +673,7 @@ fn serde_plain(mode: Mode) -> String {
         Mode::Sync => "sync",
         Mode::Full => "full",
         Mode::Resync => "resync",
+        Mode::Hints => "hints",
     }
     .to_owned()
 }

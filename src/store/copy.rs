@@ -41,7 +41,7 @@ async fn copy_tables(from: &DatabaseConnection, to: &DatabaseConnection) -> Resu
     }
     copy_each!(
         scope lease route_meta cursor observation match_key attention tombstone dirty link link_end former_end
-        intent effect open_row resolution quarantine run secret metadata budget
+        intent effect open_row resolution quarantine run secret metadata budget inbox
     );
     Ok(())
 }

@@ -22,19 +22,23 @@ mod attention;
 mod codec;
 mod commits;
 mod copy;
+mod inbox;
 mod journal;
 mod lease;
 mod links;
 mod lookups;
 mod observations;
 mod open;
+mod people;
 mod route;
 mod rows;
 mod runs;
 mod secrets;
 mod tables;
 
+pub use inbox::{Message, Waiting};
 pub use open::Store;
+pub use people::{ApiToken, Deed, Person, Role};
 pub use route::{RouteReader, RouteStore};
 
 /// What a route remembers about itself between runs.
@@ -260,6 +264,8 @@ pub struct RowFilter {
     /// Only rows still waiting.
     pub open_only: bool,
     pub link: Option<LinkId>,
+    /// Only rows about one of these; empty: about anything.
+    pub about: Vec<SubjectKey>,
     pub after: Option<String>,
     pub limit: Option<u64>,
 }

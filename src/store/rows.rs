@@ -38,6 +38,9 @@ impl RouteReader {
         if let Some(link) = &filter.link {
             find = find.filter(C::Link.eq(link.0.as_str()));
         }
+        if !filter.about.is_empty() {
+            find = find.filter(C::Subject.is_in(filter.about.iter().map(codec::subject_text)));
+        }
         if filter.open_only {
             find = find.filter(C::ClosedAt.is_null());
         }

@@ -303,3 +303,59 @@ table! {
         calls: i64,
     }
 }
+
+table! {
+    /// Somebody who may sign in; `password` is a PHC string.
+    person = "person" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        name: String,
+        role: String,
+        password: String,
+        created_at: i64,
+    }
+}
+
+table! {
+    /// One sign-in, by the digest of its cookie.
+    web_session = "web_session" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        digest: String,
+        person: String,
+        expires_at: i64,
+    }
+}
+
+table! {
+    /// A program's key, by its digest.
+    api_token = "api_token" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        name: String,
+        role: String,
+        digest: String,
+        created_at: i64,
+    }
+}
+
+table! {
+    /// `Message` as JSON.
+    inbox = "inbox" {
+        #[sea_orm(primary_key, auto_increment = false)]
+        route: String,
+        #[sea_orm(primary_key, auto_increment = false)]
+        item: String,
+        body: String,
+        received_at: i64,
+    }
+}
+
+table! {
+    /// What a person or program did.
+    trail = "trail" {
+        #[sea_orm(primary_key)]
+        seq: i64,
+        at: i64,
+        who: String,
+        action: String,
+        subject: String,
+    }
+}

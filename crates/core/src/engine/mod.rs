@@ -19,6 +19,7 @@ pub mod recovery;
 pub mod relation;
 pub mod report;
 mod rows;
+pub mod schedule;
 pub mod undo;
 
 pub use fields::payload_fingerprint;

@@ -1,7 +1,8 @@
-//! The conflict report: one struct, shown as terminal table, CSV, JSON and one HTML file.
+//! What a person reads of the store's content and tells it, for the command line and for pages alike.
 //!
-//! What lives here: laying out rows that the store holds. What may not: deciding, or asking a side. Read this file,
-//! then `csv.rs` (whose output is also input), then `html.rs`.
+//! What lives here: loading and laying out what the store holds, and reading a person's decision. What may not:
+//! deciding what a sync does. Read this file (the conflict report: one struct, shown as terminal table, page, CSV,
+//! JSON and one HTML file), then `csv.rs` (whose output is also input), `decision.rs`, `history.rs`, `status.rs`.
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -15,10 +16,15 @@ use crate::service::Labels;
 use crate::store::StoredRow;
 
 pub mod csv;
+pub mod decision;
+pub mod explanation;
+pub mod history;
 pub mod html;
-pub mod table;
+pub mod listing;
+pub mod sides;
+pub mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Conflicts, holds and questions of one or more routes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -242,7 +248,13 @@ pub const fn evidence_name(evidence: Evidence) -> &'static str {
     }
 }
 
-pub(crate) const fn kind_name(kind: RowKind) -> &'static str {
+/// A field as the mapping file writes it; a group by its name.
+pub fn plain_name(field: &FieldName) -> &str {
+    field.as_str().strip_prefix("group:").unwrap_or(field.as_str())
+}
+
+/// A kind of row, in a word.
+pub const fn kind_name(kind: RowKind) -> &'static str {
     match kind {
         RowKind::Conflict => "conflict",
         RowKind::Hold => "hold",

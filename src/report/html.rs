@@ -4,8 +4,7 @@ use askama::Template;
 use crmsync_core::model::Side;
 use crmsync_core::model::row::Evidence;
 
-use super::{Conflict, ConflictReport, Moment, evidence_name, kind_name, policy_name};
-use crate::cli::rows_view::plain_name;
+use super::{Conflict, ConflictReport, Moment, evidence_name, kind_name, plain_name, policy_name};
 
 #[derive(Template)]
 #[template(path = "conflicts.html")]
@@ -16,47 +15,47 @@ struct Page<'a> {
 }
 
 /// One conflict, laid out.
-struct Card<'a> {
-    row: &'a Conflict,
-    status: &'static str,
-    kind: &'static str,
-    field: String,
-    base: String,
-    sides: [SideCard; 2],
-    rule: &'static str,
-    evidence: &'static str,
-    first_seen: String,
+pub struct Card<'a> {
+    pub row: &'a Conflict,
+    pub status: &'static str,
+    pub kind: &'static str,
+    pub field: String,
+    pub base: String,
+    pub sides: [SideCard; 2],
+    pub rule: &'static str,
+    pub evidence: &'static str,
+    pub first_seen: String,
     /// The beginning of the row's ID, as commands take it.
-    id: &'a str,
-    choices: Vec<ChoiceLine>,
+    pub id: &'a str,
+    pub choices: Vec<ChoiceLine>,
 }
 
 /// One way to decide a row, and what comes of it.
-struct ChoiceLine {
-    outcome: String,
-    word: String,
+pub struct ChoiceLine {
+    pub outcome: String,
+    pub word: String,
 }
 
-struct SideCard {
+pub struct SideCard {
     /// `left` or `right`, as decisions call it.
-    side: Side,
-    name: String,
+    pub side: Side,
+    pub name: String,
     /// What people call the record there.
-    name_there: String,
-    value: Vec<Piece>,
-    id: String,
-    url: Option<String>,
+    pub name_there: String,
+    pub value: Vec<Piece>,
+    pub id: String,
+    pub url: Option<String>,
     /// `2026-01-10 09:15:00 UTC · 2026-01-10 10:15:00 CET`: of the record, and of this very field.
-    modified: String,
-    changed: String,
-    wins: bool,
+    pub modified: String,
+    pub changed: String,
+    pub wins: bool,
 }
 
 /// A part of a value; `differs` is marked.
 #[derive(Debug, PartialEq, Eq)]
-struct Piece {
-    text: String,
-    differs: bool,
+pub struct Piece {
+    pub text: String,
+    pub differs: bool,
 }
 
 /// Renders the report.
@@ -72,7 +71,8 @@ pub fn write(report: &ConflictReport) -> Result<String, askama::Error> {
     page.render()
 }
 
-fn card(row: &Conflict) -> Card<'_> {
+/// Lays one conflict out.
+pub fn card(row: &Conflict) -> Card<'_> {
     let base = row.shown_base.as_ref().map(|base| {
         if base.left == base.right {
             base.left.clone()

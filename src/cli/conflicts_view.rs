@@ -2,16 +2,17 @@
 
 use crmsync_core::model::{Pair, Side};
 
-use super::{Conflict, ConflictReport, Moment, evidence_name, kind_name, policy_name};
-use crate::cli::plan_view::one_line_text;
-use crate::cli::render::{Output, counted, joined, printable};
-use crate::cli::rows_view::plain_name;
+use super::plan_view::one_line_text;
+use super::render::{Output, counted, joined, printable};
+use crate::report::{
+    Conflict, ConflictReport, Moment, evidence_name, kind_name, plain_name, policy_name,
+};
 
 /// Columns of a row's ID that tell it from the others.
-pub const SHORT_ID: usize = 10;
+pub(super) const SHORT_ID: usize = 10;
 
 /// One line a conflict.
-pub fn list(report: &ConflictReport, output: &Output) -> String {
+pub(super) fn list(report: &ConflictReport, output: &Output) -> String {
     if report.conflicts.is_empty() {
         return "nothing is waiting\n".to_owned();
     }
@@ -40,7 +41,7 @@ pub fn list(report: &ConflictReport, output: &Output) -> String {
 }
 
 /// Everything about one conflict, a line a fact.
-pub fn detail(conflict: &Conflict) -> String {
+pub(super) fn detail(conflict: &Conflict) -> String {
     let text = |text: &str| text.to_owned();
     let mut lines = vec![
         ("row", conflict.row_id.clone()),
@@ -125,5 +126,27 @@ fn moment(what: &str, moment: &Moment) -> String {
     match &moment.local {
         Some(local) => format!("{what} {utc} ({local})"),
         None => format!("{what} {utc}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Paint;
+    use crate::report::tests::report;
+
+    const PLAIN: Output =
+        Output { json: false, quiet: false, terminal: false, paint: Paint::Plain, width: 100 };
+
+    #[test]
+    fn given_a_report_when_listed_then_one_line_a_row_says_what_and_why() {
+        insta::assert_snapshot!(list(&report(), &PLAIN));
+    }
+
+    #[test]
+    fn given_a_report_when_shown_whole_then_times_stand_in_utc_and_in_each_accounts_zone() {
+        let shown: Vec<_> = report().conflicts.iter().map(detail).collect();
+
+        insta::assert_snapshot!(shown.join("\n"));
     }
 }

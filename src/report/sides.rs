@@ -7,13 +7,14 @@ use std::path::Path;
 use crmsync_core::mapping;
 use crmsync_core::model::{EntityName, ModuleName, Pair, Side};
 
-use super::context::Context;
-use super::operations;
-use super::report::SideFacts;
+use super::SideFacts;
+use crate::clock::Ambient;
 use crate::config::{Config, Route};
+use crate::service::connect;
+use crate::store::Store;
 
 /// Facts that need no side: names of connections and modules.
-pub(super) fn offline(route: &Route) -> Pair<SideFacts> {
+pub fn offline(route: &Route) -> Pair<SideFacts> {
     let modules = modules(&route.mappings);
     Pair::new(Side::Left, Side::Right).map(|side| {
         let modules: BTreeMap<EntityName, ModuleName> = modules
@@ -28,11 +29,16 @@ pub(super) fn offline(route: &Route) -> Pair<SideFacts> {
 }
 
 /// The same with links into both systems and their accounts' zones; a side that does not answer is left without.
-pub(super) async fn online(context: &Context, config: &Config, route: &Route) -> Pair<SideFacts> {
+pub async fn online(
+    config: &Config,
+    store: &Store,
+    ambient: &Ambient,
+    route: &Route,
+) -> Pair<SideFacts> {
     let mut facts = offline(route);
     for side in Side::BOTH {
         let name = &route.sides[side];
-        match operations::connector(context, config, name).await {
+        match connect::connector(config, name, store, ambient).await {
             Ok(connector) => {
                 match connector.account().await {
                     Ok(account) => facts[side].zone = account.time_zone,
@@ -40,14 +46,14 @@ pub(super) async fn online(context: &Context, config: &Config, route: &Route) ->
                 }
                 facts[side].url = Box::new(move |module, id| connector.record_url(module, id));
             }
-            Err(failure) => tracing::info!("no links into {name}: {failure}"),
+            Err(error) => tracing::info!("no links into {name}: {error}"),
         }
     }
     facts
 }
 
 /// Modules of each entity, as the mapping files name them; files that do not parse are left to `mapping check`.
-pub(super) fn modules(folder: &Path) -> BTreeMap<EntityName, Pair<ModuleName>> {
+pub fn modules(folder: &Path) -> BTreeMap<EntityName, Pair<ModuleName>> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let files = entries.filter(|entry| entry.path().extension().is_some_and(|it| it == "toml"));
     let parsed = files.filter_map(|entry| {

@@ -8,14 +8,11 @@ use crmsync_core::model::row::Resolution;
 use crmsync_core::model::state::Subject;
 use crmsync_core::model::{EntityName, LinkId, OpenRow, RecordId, RecordKey, RouteName, Side};
 
-use super::context::Context;
-use super::exit::Failure;
-use super::operations;
 use crate::clock::Ambient;
 use crate::config::Config;
 use crate::connectors::Cost;
 use crate::service::spending::last_day;
-use crate::service::{Labels, Words};
+use crate::service::{Labels, ServiceError, Words, connect};
 use crate::store::{
     Effect, EntityCounts, Quarantine, RouteMeta, RouteStore, RowFilter, RunRecord, Store,
     StoreError, StoredRow,
@@ -25,20 +22,37 @@ use crate::store::{
 const LEASE: Duration = Duration::from_secs(20);
 
 /// An open store and the routes of the configuration.
-pub(super) struct History {
+pub struct History {
     store: Store,
     routes: Vec<RouteName>,
     ambient: Ambient,
 }
 
 impl History {
-    pub(super) async fn open(context: &Context, config: &Config) -> Result<Self, Failure> {
-        let store = operations::store(config).await?;
-        let routes = config.routes.keys().cloned().collect();
-        Ok(Self { store, routes, ambient: context.ambient.clone() })
+    /// Opens the store of a configuration.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn open(config: &Config, ambient: &Ambient) -> Result<Self, ServiceError> {
+        let store = connect::open_store(config).await?;
+        Ok(Self::new(store, config, ambient))
     }
 
-    pub(super) async fn rows(
+    /// Reads from a store that is open already.
+    pub fn new(store: Store, config: &Config, ambient: &Ambient) -> Self {
+        let routes = config.routes.keys().cloned().collect();
+        Self { store, routes, ambient: ambient.clone() }
+    }
+
+    pub const fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Rows of a route, by ID.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn rows(
         &self,
         route: &RouteName,
         filter: &RowFilter,
@@ -47,7 +61,10 @@ impl History {
     }
 
     /// Stores decisions; the next run carries them out while their fingerprints still match.
-    pub(super) async fn decide(
+    ///
+    /// # Errors
+    /// When another holds the route, or the store cannot be written.
+    pub async fn decide(
         &self,
         route: &RouteName,
         decisions: &[Resolution],
@@ -65,23 +82,26 @@ impl History {
     }
 
     /// What a connection cost in the last 24 hours.
-    pub(super) async fn spent(
-        &self,
-        connection: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Cost, StoreError> {
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn spent(&self, connection: &str, now: DateTime<Utc>) -> Result<Cost, StoreError> {
         last_day(&self.store, connection, now).await
     }
 
-    pub(super) async fn quarantines(
-        &self,
-        route: &RouteName,
-    ) -> Result<Vec<Quarantine>, StoreError> {
+    /// Everything of a route in quarantine.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn quarantines(&self, route: &RouteName) -> Result<Vec<Quarantine>, StoreError> {
         self.store.route(route).quarantines().await
     }
 
     /// Lets quarantined records and fields try again in the next run.
-    pub(super) async fn retry(
+    ///
+    /// # Errors
+    /// When another holds the route, or the store cannot be written.
+    pub async fn retry(
         &self,
         route: &RouteName,
         quarantines: &[&Quarantine],
@@ -103,34 +123,39 @@ impl History {
     }
 
     /// Newest first.
-    pub(super) async fn runs(
-        &self,
-        route: &RouteName,
-        limit: u64,
-    ) -> Result<Vec<RunRecord>, StoreError> {
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn runs(&self, route: &RouteName, limit: u64) -> Result<Vec<RunRecord>, StoreError> {
         self.store.runs(Some(route), limit).await
     }
 
     /// The run `id` of whichever route has it.
-    pub(super) async fn run(&self, id: &str) -> Result<RunRecord, Failure> {
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn run(&self, id: &str) -> Result<Option<RunRecord>, StoreError> {
         for route in &self.routes {
             if let Some(run) = self.store.route(route).run(id).await? {
-                return Ok(run);
+                return Ok(Some(run));
             }
         }
-        Err(Failure::config(format!("no run has the ID `{id}`"))
-            .help("crmsync runs list shows the IDs"))
+        Ok(None)
     }
 
-    pub(super) async fn effects(
-        &self,
-        route: &RouteName,
-        run: &str,
-    ) -> Result<Vec<Effect>, StoreError> {
+    /// What a run wrote.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn effects(&self, route: &RouteName, run: &str) -> Result<Vec<Effect>, StoreError> {
         self.store.route(route).effects(run).await
     }
 
-    pub(super) async fn effects_of(
+    /// What was ever written about a link.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn effects_of(
         &self,
         route: &RouteName,
         link: &LinkId,
@@ -140,7 +165,10 @@ impl History {
 
     /// The record `id` of either side with its link and counterpart. An ID that both sides use for different
     /// records means the left one.
-    pub(super) async fn subject(
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn subject(
         &self,
         route: &RouteName,
         entity: &EntityName,
@@ -158,7 +186,10 @@ impl History {
     }
 
     /// What the store holds of each entity of a route.
-    pub(super) async fn counts(
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn counts(
         &self,
         route: &RouteName,
     ) -> Result<BTreeMap<EntityName, EntityCounts>, StoreError> {
@@ -166,7 +197,10 @@ impl History {
     }
 
     /// Up to when a side of an entity was read.
-    pub(super) async fn watermark(
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn watermark(
         &self,
         route: &RouteName,
         entity: &EntityName,
@@ -176,7 +210,10 @@ impl History {
     }
 
     /// What the records and values of rows are called, as far as the last run told.
-    pub(super) async fn labels(
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn labels(
         &self,
         route: &RouteName,
         rows: impl IntoIterator<Item = &OpenRow>,
@@ -185,7 +222,11 @@ impl History {
         Labels::of_rows(&words, &self.store.route(route), rows).await
     }
 
-    pub(super) async fn meta(&self, route: &RouteName) -> Result<RouteMeta, StoreError> {
+    /// What a route remembers about itself.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn meta(&self, route: &RouteName) -> Result<RouteMeta, StoreError> {
         self.store.route(route).meta().await
     }
 }

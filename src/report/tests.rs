@@ -5,8 +5,6 @@ use crmsync_core::model::OpenRow;
 use crmsync_core::model::row::{Choice, RowId};
 
 use super::*;
-use crate::cli::render::Output;
-use crate::config::Paint;
 use crate::service::Labels;
 
 fn at(hour: u32) -> DateTime<Utc> {
@@ -58,7 +56,7 @@ fn sides() -> Pair<SideFacts> {
     )
 }
 
-fn report() -> ConflictReport {
+pub(crate) fn report() -> ConflictReport {
     let rows = [
         stored("aaaa1111", |_| {}),
         stored("bbbb2222", |stored| {
@@ -88,21 +86,6 @@ fn report() -> ConflictReport {
     let conflicts =
         rows.iter().map(|row| Conflict::new(&route, row, &sides(), &Labels::default())).collect();
     ConflictReport { generated_at: at(12), conflicts }
-}
-
-const PLAIN: Output =
-    Output { json: false, quiet: false, terminal: false, paint: Paint::Plain, width: 100 };
-
-#[test]
-fn given_a_report_when_listed_then_one_line_a_row_says_what_and_why() {
-    insta::assert_snapshot!(table::list(&report(), &PLAIN));
-}
-
-#[test]
-fn given_a_report_when_shown_whole_then_times_stand_in_utc_and_in_each_accounts_zone() {
-    let shown: Vec<_> = report().conflicts.iter().map(table::detail).collect();
-
-    insta::assert_snapshot!(shown.join("\n"));
 }
 
 #[test]

@@ -1,0 +1,142 @@
+//! What `crmsync serve` serves: pages for people, a REST API for programs, health and metrics for machines.
+//!
+//! What lives here: reading requests, calling `service` and `report`, rendering. What may not: deciding what a sync
+//! does, or who may do what anywhere but in `router.rs`, whose table is the whole of it. Read `router.rs`, `auth.rs`,
+//! then a page.
+
+mod api;
+mod auth;
+mod conflicts;
+mod connections;
+mod failures;
+mod frame;
+mod health;
+mod openapi;
+mod overview;
+mod problem;
+mod records;
+pub mod router;
+mod runs;
+mod sign_in;
+mod trail;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use crmsync_core::model::{Pair, RouteName};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Ambient;
+use crate::config::Config;
+use crate::report::history::History;
+use crate::report::{SideFacts, sides};
+use crate::service::Scheduler;
+use crate::store::Store;
+
+pub use router::{Access, listing};
+
+/// How long links and zones of a route's sides are used again.
+const FACTS_LAST: TimeDelta = TimeDelta::minutes(10);
+/// A page waits no longer for a side; it shows the record without a link.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long requests under way may take once the service stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What was told of a route's sides, and when.
+type Facts = (DateTime<Utc>, Arc<Pair<SideFacts>>);
+
+/// What all requests share.
+pub struct App {
+    scheduler: Arc<Scheduler>,
+    random: Box<dyn Fn() -> [u8; 32] + Send + Sync>,
+    attempts: auth::Attempts,
+    facts: Mutex<BTreeMap<RouteName, Facts>>,
+    stopping: CancellationToken,
+}
+
+impl App {
+    /// `random` gives 32 bytes that nobody can guess.
+    pub fn new(
+        scheduler: Arc<Scheduler>,
+        random: impl Fn() -> [u8; 32] + Send + Sync + 'static,
+        stopping: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            scheduler,
+            random: Box::new(random),
+            attempts: auth::Attempts::default(),
+            facts: Mutex::default(),
+            stopping,
+        })
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.scheduler.config()
+    }
+
+    fn store(&self) -> &Store {
+        self.scheduler.store()
+    }
+
+    fn ambient(&self) -> &Ambient {
+        self.scheduler.ambient()
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.ambient().clock.now()
+    }
+
+    fn history(&self) -> History {
+        History::new(self.store().clone(), &self.config(), self.ambient())
+    }
+
+    /// Whether cookies may travel encrypted only.
+    fn is_public(&self) -> bool {
+        let config = self.config();
+        config.serve.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
+    }
+
+    /// Links into both sides of a route and their zones, asked for now and then.
+    async fn facts(&self, name: &RouteName) -> Arc<Pair<SideFacts>> {
+        let now = self.now();
+        let known = self.facts.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+        if let Some((at, facts)) = known
+            && now - at < FACTS_LAST
+        {
+            return facts;
+        }
+        let config = self.config();
+        let Some(route) = config.routes.get(name) else {
+            return Arc::new(Pair::new("left", "right").map(SideFacts::unknown));
+        };
+        let online = sides::online(&config, self.store(), self.ambient(), route);
+        let facts = tokio::time::timeout(PATIENCE, online).await;
+        let facts = Arc::new(facts.unwrap_or_else(|_| sides::offline(route)));
+        let mut known = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(name.clone(), (now, Arc::clone(&facts)));
+        facts
+    }
+}
+
+/// Serves until `stopping` is cancelled; requests under way are finished.
+///
+/// # Errors
+/// When the listener breaks.
+pub async fn serve(app: Arc<App>, listener: TcpListener) -> std::io::Result<()> {
+    let stopping = app.stopping.clone();
+    let service = router::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let stopped = stopping.clone();
+    let serving = axum::serve(listener, service).with_graceful_shutdown(stopped.cancelled_owned());
+    let late = async {
+        stopping.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        ended = serving.into_future() => ended,
+        () = late => Ok(()),
+    }
+}
