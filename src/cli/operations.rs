@@ -359,12 +359,14 @@ pub(super) async fn compile(
 pub(super) async fn sandbox(context: &Context, args: &args::Sandbox) -> Result<Exit, Failure> {
     let clock = crmsync_simulator::clock::Clock::running(chrono::TimeDelta::zero());
     let ports = crate::sandbox::Ports { zoho: args.zoho_port, pipedrive: args.pipedrive_port };
-    let sandbox = crate::sandbox::Sandbox::start(&clock, context.entropy.seed(), ports)
-        .await
-        .map_err(|error| Failure::config(format!("cannot start the simulators: {error}")))?;
+    let mut sandbox =
+        crate::sandbox::Sandbox::start(&clock, context.entropy.seed(), ports)
+            .await
+            .map_err(|error| Failure::config(format!("cannot start the simulators: {error}")))?;
     if !args.empty {
         crate::sandbox::companies::seed_demo(&sandbox.zoho, &sandbox.pipedrive);
     }
+    sandbox.deliver();
     let folder = Path::new("mappings/zoho-pipedrive");
     context.output.raw(&sandbox.config("sqlite://sandbox.db", folder))?;
     note(&format!(

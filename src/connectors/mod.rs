@@ -4,6 +4,7 @@
 //! connector answers in the engine's nouns (`RemoteRecord`, `Value`, `ModuleSchema`); everything it cannot
 //! decode is an error, never a default. Read this file, then `http.rs`, then one connector's `docs.md`.
 
+pub mod hooks;
 pub mod http;
 pub mod landing;
 pub mod memory;
@@ -247,6 +248,11 @@ pub trait Connector: Send + Sync {
 
     /// Its lists as they are, where they can be copied.
     fn streams(&self) -> Option<&dyn streams::Streams> {
+        None
+    }
+
+    /// Its webhooks, where it has any.
+    fn hooks(&self) -> Option<&dyn hooks::Hooks> {
         None
     }
 

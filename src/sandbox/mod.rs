@@ -13,6 +13,7 @@ use crmsync_simulator::host::{Host, Service};
 use crmsync_simulator::pipedrive::{self, Pipedrive};
 use crmsync_simulator::traffic::Traffic;
 use crmsync_simulator::zoho::{self, Field, FieldType, Zoho};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Label of the field that names a record's counterpart, on either side.
 const ZOHO_EXTERNAL_ID: &str = "Pipedrive_ID";
@@ -24,6 +25,7 @@ pub struct Sandbox {
     pub pipedrive: Arc<Pipedrive>,
     zoho_host: Host,
     pipedrive_host: Host,
+    posting: Vec<AbortOnDropHandle<()>>,
 }
 
 /// Where the simulators listen; 0 picks a free port.
@@ -56,7 +58,7 @@ impl Sandbox {
         let zoho_host = Host::start(Arc::clone(&zoho) as Arc<dyn Service>, ports.zoho).await?;
         let pipedrive_host =
             Host::start(Arc::clone(&pipedrive) as Arc<dyn Service>, ports.pipedrive).await?;
-        Ok(Self { zoho, pipedrive, zoho_host, pipedrive_host })
+        Ok(Self { zoho, pipedrive, zoho_host, pipedrive_host, posting: Vec::new() })
     }
 
     pub fn zoho_url(&self) -> String {
@@ -65,6 +67,17 @@ impl Sandbox {
 
     pub fn pipedrive_url(&self) -> String {
         self.pipedrive_host.url()
+    }
+
+    /// Posts webhooks from now on, until the sandbox is dropped.
+    pub fn deliver(&mut self) {
+        let client = reqwest::Client::new();
+        self.posting.push(AbortOnDropHandle::new(tokio::spawn(
+            Arc::clone(&self.zoho).deliver(client.clone()),
+        )));
+        self.posting.push(AbortOnDropHandle::new(tokio::spawn(
+            Arc::clone(&self.pipedrive).deliver(client),
+        )));
     }
 
     pub fn traffic(&self) -> [(&'static str, &Traffic); 2] {
@@ -122,7 +135,7 @@ pub fn config(
     mappings: &Path,
 ) -> String {
     let client = zoho::Client::default();
-    let refresh = zoho.refresh_token("ZohoCRM.modules.ALL,ZohoCRM.settings.ALL,ZohoCRM.users.ALL,ZohoCRM.org.ALL,ZohoCRM.coql.READ");
+    let refresh = zoho.refresh_token("ZohoCRM.modules.ALL,ZohoCRM.settings.ALL,ZohoCRM.users.ALL,ZohoCRM.org.ALL,ZohoCRM.coql.READ,ZohoCRM.notifications.ALL");
     format!(
         "# Two simulated CRMs on this machine, as long as they are served.\n\
          [store]\nurl = \"{store_url}\"\nkey = {{ env = \"CRMSYNC_KEY\" }}\n\n\

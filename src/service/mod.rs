@@ -29,6 +29,7 @@ pub mod spending;
 mod tokens;
 pub mod topology;
 pub mod transfer;
+pub mod webhooks;
 
 pub use error::{Exit, ServiceError};
 pub use labels::{Labels, Words};

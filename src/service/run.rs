@@ -133,6 +133,18 @@ pub enum Mode {
     Hints,
 }
 
+impl Mode {
+    /// As runs are stored and shown.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Full => "full",
+            Self::Resync => "resync",
+            Self::Hints => "hints",
+        }
+    }
+}
+
 /// Asks a person whether a plan may run.
 pub type Ask = Arc<dyn Fn(&Proposal) -> bool + Send + Sync>;
 
@@ -230,7 +242,7 @@ impl RunContext<'_> {
 #[instrument(skip_all, fields(run.id = %run.id, route = %run.route.name))]
 pub async fn sync(run: &RunContext<'_>, store: &RouteStore) -> Result<RunReport, ServiceError> {
     let steps = async |record: &mut RunRecord| steps(run, store, record).await;
-    recorded(run, store, &serde_plain(run.options.mode), steps).await
+    recorded(run, store, run.options.mode.as_str(), steps).await
 }
 
 /// Runs `steps` under the lease, from the run's record to its report.
@@ -666,14 +678,4 @@ fn difference(after: &Pair<Cost>, before: &Pair<Cost>) -> Pair<Cost> {
         units: after[side].units - before[side].units,
     };
     Pair::new(one(Side::Left), one(Side::Right))
-}
-
-fn serde_plain(mode: Mode) -> String {
-    match mode {
-        Mode::Sync => "sync",
-        Mode::Full => "full",
-        Mode::Resync => "resync",
-        Mode::Hints => "hints",
-    }
-    .to_owned()
 }

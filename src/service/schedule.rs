@@ -28,6 +28,8 @@ use crate::store::Store;
 
 /// Where the store keeps a replication's last run.
 const LAST_RUN: &str = "last-run";
+/// Runs that are looked through for the last one that read the lists.
+const RUNS_BACK: u64 = 50;
 /// The longest that a job sleeps without looking at the time: clocks jump, machines sleep.
 const LONGEST_NAP: Duration = Duration::from_secs(30);
 
@@ -242,10 +244,11 @@ impl Scheduler {
     /// What the store remembers of a job's last run, whoever made it.
     async fn past(&self, name: &JobName) -> Past {
         let ended = match name {
-            JobName::Route(route) => self.store.runs(Some(route), 1).await.ok().and_then(|runs| {
-                let run = runs.into_iter().next()?;
-                Some((run.started_at, run.finished_at?))
-            }),
+            JobName::Route(route) => {
+                let runs = self.store.runs(Some(route), RUNS_BACK).await.unwrap_or_default();
+                let polled = runs.into_iter().find(|run| run.mode != Mode::Hints.as_str());
+                polled.and_then(|run| Some((run.started_at, run.finished_at?)))
+            }
             JobName::Replication(name) => {
                 let kept = self.store.metadata(&replication_key(name), LAST_RUN).await.ok();
                 let ended = kept.flatten().and_then(|(body, _)| serde_json::from_value(body).ok());
@@ -266,6 +269,7 @@ impl Scheduler {
         let started_at = self.ambient.clock.now();
         held(&job.state).running =
             Some(Running { since: started_at, phase: "starting".into(), done: 0, total: None });
+        let is_hint = asked.mode == Mode::Hints;
         let outcome = self.on_its_own_thread(job, asked, stop).await;
         let ended_at = self.ambient.clock.now();
         let (exit, error) = match outcome {
@@ -297,6 +301,10 @@ impl Scheduler {
         state.last = Some(ended);
         state.failures = failures;
         state.runs += 1;
+        if is_hint && ending == Ending::Done {
+            // A run that read no list is no reason to read them later.
+            return past;
+        }
         Past { started_at: Some(started_at), ended_at: Some(ended_at), ending, failures }
     }
 

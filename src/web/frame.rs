@@ -18,6 +18,11 @@ use crate::store::Role;
 /// The cookie that carries a word from a form to the page that follows.
 const SAID: &str = "crmsync_said";
 const STYLE: &str = include_str!("style.css");
+/// Two halves that meet.
+const ICON: &str = concat!(
+    r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path fill="#0b57d0" d="M8 1a7 7 0 0 0 0 14z"/>"##,
+    r##"<path fill="#1f7a44" d="M8 1a7 7 0 0 1 0 14z"/></svg>"##
+);
 const SCRIPT: &str = include_str!("script.js");
 
 /// The frame of a page.
@@ -112,6 +117,7 @@ pub(super) fn escaped(text: &str) -> String {
 pub(super) async fn asset(Path(file): Path<String>) -> Response {
     let (kind, body) = match file.as_str() {
         "style.css" => ("text/css; charset=utf-8", STYLE),
+        "icon.svg" => ("image/svg+xml", ICON),
         "script.js" => ("text/javascript; charset=utf-8", SCRIPT),
         _ => return Problem::not_found("such file").into_response(),
     };

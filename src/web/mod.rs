@@ -19,6 +19,7 @@ pub mod router;
 mod runs;
 mod sign_in;
 mod trail;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use crate::config::Config;
 use crate::report::history::History;
 use crate::report::{SideFacts, sides};
 use crate::service::Scheduler;
+use crate::service::webhooks::Webhooks;
 use crate::store::Store;
 
 pub use router::{Access, listing};
@@ -54,6 +56,7 @@ pub struct App {
     scheduler: Arc<Scheduler>,
     random: Box<dyn Fn() -> [u8; 32] + Send + Sync>,
     attempts: auth::Attempts,
+    webhooks: Arc<Webhooks>,
     facts: Mutex<BTreeMap<RouteName, Facts>>,
     stopping: CancellationToken,
 }
@@ -62,11 +65,13 @@ impl App {
     /// `random` gives 32 bytes that nobody can guess.
     pub fn new(
         scheduler: Arc<Scheduler>,
+        webhooks: Arc<Webhooks>,
         random: impl Fn() -> [u8; 32] + Send + Sync + 'static,
         stopping: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
             scheduler,
+            webhooks,
             random: Box::new(random),
             attempts: auth::Attempts::default(),
             facts: Mutex::default(),

@@ -16,7 +16,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     App, api, auth, conflicts, connections, failures, frame, health, overview, records, runs,
-    sign_in, trail,
+    sign_in, trail, webhook,
 };
 use crate::store::Role;
 
@@ -67,6 +67,8 @@ pub fn listing() -> Vec<Address> {
         row(Method::GET,    "/records", VIEWER, get(records::page)),
         row(Method::GET,    "/connections", VIEWER, get(connections::page)),
         row(Method::GET,    "/trail", OPERATOR, get(trail::page)),
+        row(Method::GET,    "/webhooks/{connection}", Everybody, get(webhook::probe)),
+        row(Method::POST,   "/webhooks/{connection}", Everybody, post(webhook::receive)),
         row(Method::GET,    "/api/v1/openapi.json", Everybody, get(api::openapi)),
         row(Method::GET,    "/api/v1/routes", VIEWER, get(api::routes)),
         row(Method::POST,   "/api/v1/routes/{route}/runs", OPERATOR, post(api::run_now)),

@@ -8,5 +8,6 @@ mod conformance;
 mod databases;
 mod hostile;
 mod scenarios;
+mod serving;
 mod store;
 mod world;

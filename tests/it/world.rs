@@ -108,16 +108,28 @@ impl World {
     }
 
     pub(crate) async fn try_open(&self) -> Result<Session, ServiceError> {
+        Session::open(&self.config, &RouteName::new("crm"), &self.ambient()).await
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    pub(crate) const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What a process of this world is given.
+    pub(crate) fn ambient(&self) -> Ambient {
         let (clock, ids) = (self.clock.clone(), Arc::clone(&self.ids));
-        let ambient = Ambient {
+        Ambient {
             clock: Clock::new(move || clock.now()),
             ids: Ids::new(move || format!("id-{:06}", ids.fetch_add(1, Ordering::Relaxed))),
             holder: "test".into(),
             is_gone: |_| false,
             wire: Wire::Sockets,
             order: Order::Together,
-        };
-        Session::open(&self.config, &RouteName::new("crm"), &ambient).await
+        }
     }
 
     /// One run, with every guard approved; a minute passes first, as between two real runs.

@@ -12,6 +12,7 @@ mod codec;
 mod entries;
 mod fields;
 mod history;
+mod hooks;
 mod module;
 mod pages;
 mod read;
@@ -41,6 +42,7 @@ pub use self::auth::{Installed, OauthApp, SignIn, exchange_code};
 use self::client::Client;
 use self::module::{FETCH_BATCH, MODULES, Module, PAGE};
 use self::schema::Shapes;
+use super::hooks::Hooks;
 use super::memory::Memory;
 use super::pacing::{Budget, BudgetGate, Pace, Window};
 use super::retry::Policy;
@@ -293,6 +295,10 @@ impl Connector for Pipedrive {
     }
 
     fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
+    }
+
+    fn hooks(&self) -> Option<&dyn Hooks> {
         Some(self)
     }
 

@@ -7,6 +7,7 @@ mod auth;
 mod client;
 mod codec;
 mod encode;
+mod hooks;
 mod hosts;
 mod pages;
 mod read;
@@ -34,6 +35,7 @@ pub use auth::{OauthClient, Redirect, exchange_grant_code, scopes_for};
 pub use encode::OptionForm;
 pub use hosts::{Hosts, Pinning, REGIONS, region_hosts};
 
+use super::hooks::Hooks;
 use super::http::{Http, HttpSettings};
 use super::memory::Memory;
 use super::oauth::TokenStore;
@@ -272,6 +274,10 @@ impl Connector for Zoho {
     }
 
     fn streams(&self) -> Option<&dyn Streams> {
+        Some(self)
+    }
+
+    fn hooks(&self) -> Option<&dyn Hooks> {
         Some(self)
     }
 
