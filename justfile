@@ -18,6 +18,10 @@ demo *args:
 bench *args:
     cargo bench --bench sync -- {{args}}
 
+# Pages over a full store, and the way of a change by webhooks.
+bench-serving *args:
+    cargo bench --bench serving -- {{args}}
+
 # The same for databases: copies of a CRM, files.
 bench-relational *args:
     cargo bench --bench relational -- {{args}}

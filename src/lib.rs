@@ -1,7 +1,7 @@
 //! crmsync keeps business systems the same: Zoho CRM, Pipedrive and databases, in any pairing, both ways.
 //!
 //! Rooms, in the order in which they may know each other: `crmsync_core` (nouns and decisions) →
-//! `connectors` and `store` → `service` → `report` → `cli` → `main`. ARCHITECTURE.md has the page on it.
+//! `connectors` and `store` → `service` → `report` → `web` → `cli` → `main`. ARCHITECTURE.md has the page on it.
 
 // Layouts of nested futures are queried deeper than the default allows.
 #![recursion_limit = "256"]

@@ -43,7 +43,7 @@ pub(super) async fn run(context: &Context, args: &Connect) -> Result<Exit, Failu
     let mapped = mapped(&config, name);
     let modules: Vec<_> = mapped.iter().map(|(module, _)| module.clone()).collect();
     if args.scopes {
-        return print_scopes(context, connection, &modules);
+        return print_scopes(context, &config, name, &modules);
     }
     let missing_scopes = match connection {
         Connection::Zoho(zoho) => {
@@ -134,11 +134,13 @@ fn mapped(config: &Config, connection: &str) -> BTreeSet<(ModuleName, Option<Str
 
 fn print_scopes(
     context: &Context,
-    connection: &Connection,
+    config: &Config,
+    name: &str,
     modules: &[ModuleName],
 ) -> Result<Exit, Failure> {
+    let connection = find(config, name)?;
     let scopes = match connection {
-        Connection::Zoho(_) => operations::zoho_scopes(modules),
+        Connection::Zoho(_) => operations::zoho_scopes(config, name, modules),
         Connection::Pipedrive(_) => pipedrive_scopes(modules),
         Connection::Sql(_) => Vec::new(),
     };
@@ -248,7 +250,7 @@ async fn sign_in_zoho(
     args: &Connect,
     modules: &[ModuleName],
 ) -> Result<Vec<String>, Failure> {
-    let needed = operations::zoho_scopes(modules);
+    let needed = operations::zoho_scopes(config, name, modules);
     if args.code.is_none() && zoho.refresh_token.is_some() {
         // A refresh token in the configuration is a sign-in already.
         return Ok(Vec::new());

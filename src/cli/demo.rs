@@ -1,6 +1,7 @@
 //! `demo`: two companies that know many of the same people, synced, edited on both sides, synced again.
 
 use std::io::IsTerminal as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,20 +10,24 @@ use crmsync_core::model::{Pair, Plan, RouteName};
 use crmsync_simulator::clock::Clock as ServerClock;
 use serde_json::json;
 use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
+use tokio::net::TcpListener;
 
 use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::plan_view::{self, Detail, View};
 use super::progress::Progress;
 use super::render::{counted, note};
-use super::{init, progress, run_view};
+use super::{init, progress, run_view, serve};
 use crate::clock::{Ambient, Clock};
-use crate::config::{Config, Environment};
+use crate::config::{Config, Environment, Schedule};
 use crate::sandbox::companies::seed_demo;
 use crate::sandbox::{Ports, Sandbox};
-use crate::service::{Labels, RunOptions, RunReport, Session, Silent};
+use crate::service::people::hash_password;
+use crate::service::{Labels, RunOptions, RunReport, Scheduler, Session, Silent, connect};
+use crate::store::{Person, Role};
 
+/// Who may sign in to the demo's pages.
+const LOGIN: &str = "demo";
 /// Pause between two runs while the demo keeps serving.
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -76,7 +81,7 @@ pub(super) async fn demo(context: &Context, once: bool) -> Result<Exit, Failure>
     let verdict = if quiet { "Quiet: nothing was written." } else { "Unexpected writes." };
     say(context, &format!("{verdict}\n"))?;
     if !once {
-        stage.keep_on(context, progress).await?;
+        stage.keep_on(context).await?;
     }
     Ok(if quiet { Exit::Clean } else { Exit::Open })
 }
@@ -117,19 +122,7 @@ impl Stage {
     /// Ten minutes later, one run that approves whatever waits.
     async fn sync(&self, progress: &dyn Progress) -> Result<(RunReport, Labels), Failure> {
         self.clock.advance(TimeDelta::minutes(10));
-        self.sync_now(&CancellationToken::new(), progress).await
-    }
-
-    async fn sync_now(
-        &self,
-        cancel: &CancellationToken,
-        progress: &dyn Progress,
-    ) -> Result<(RunReport, Labels), Failure> {
-        let options = RunOptions {
-            ask: Some(Arc::new(|_| true)),
-            cancel: cancel.clone(),
-            ..RunOptions::default()
-        };
+        let options = RunOptions { ask: Some(Arc::new(|_| true)), ..RunOptions::default() };
         let session = self.open().await?;
         let report = session.sync(&options, progress).await?;
         let labels = session.labels(&report.plan).await?;
@@ -228,34 +221,39 @@ impl Stage {
         said
     }
 
-    /// Syncs every few seconds until Ctrl-C.
-    async fn keep_on(&self, context: &Context, progress: &dyn Progress) -> Result<(), Failure> {
+    /// Serves the review pages and syncs every few seconds, until Ctrl-C.
+    async fn keep_on(&self, context: &Context) -> Result<(), Failure> {
+        let mut config = self.config.clone();
+        for route in config.routes.values_mut() {
+            route.schedule = Some(Schedule::Every(EVERY));
+        }
+        let any_port = SocketAddr::from((config.serve.listen.ip(), 0));
+        let listener = match TcpListener::bind(config.serve.listen).await {
+            Ok(listener) => listener,
+            Err(_) => TcpListener::bind(any_port)
+                .await
+                .map_err(|error| Failure::config(format!("cannot listen: {error}")))?,
+        };
+        let address = listener.local_addr().unwrap_or(any_port);
+        let store = connect::open_store(&config).await?;
+        let password = &blake3::hash(&context.entropy.bytes()).to_hex()[..12];
+        let hash = hash_password(password, &context.entropy.bytes())?;
+        let created_at = self.ambient.clock.now();
+        let person =
+            Person { name: LOGIN.into(), role: Role::Operator, password: hash, created_at };
+        store.save_person(&person).await?;
+        let scheduler = Scheduler::new(config, store, &self.ambient);
         let (zoho, pipedrive) = (self.sandbox.zoho_url(), self.sandbox.pipedrive_url());
         let key = self.sandbox.pipedrive.api_token();
         note(&format!(
-            "\nStill syncing every {} s, until Ctrl-C. Rename a person in Pipedrive and watch it reach Zoho:\n  \
+            "\nReview pages: http://{address}/ (name {LOGIN}, password {password}). Decide about Elena, and watch it reach both sides.\n\
+             Syncing every {} s, until Ctrl-C. Rename a person in Pipedrive and watch it reach Zoho:\n  \
              curl -X PATCH -H 'x-api-token: {key}' -H 'content-type: application/json' \\\n    \
              -d '{{\"first_name\": \"Adele\"}}' {pipedrive}/api/v2/persons/1\n\
              Zoho's simulator answers at {zoho}.",
             EVERY.as_secs(),
         ));
-        loop {
-            tokio::select! {
-                () = context.cancel.cancelled() => return Ok(()),
-                () = tokio::time::sleep(EVERY) => {}
-            }
-            let (report, labels) = match self.sync_now(&context.cancel, progress).await {
-                Ok(done) => done,
-                Err(_) if context.cancel.is_cancelled() => return Ok(()),
-                Err(failure) => return Err(failure),
-            };
-            if report.tally.written() > 0 {
-                say(
-                    context,
-                    &format!("\n{}", self.view(context, &report.plan, &labels, Detail::First)),
-                )?;
-            }
-        }
+        serve::serve(context, scheduler, listener).await
     }
 }
 

@@ -273,9 +273,14 @@ pub(super) fn address(text: &str) -> Result<Url, Failure> {
     Url::parse(text).map_err(|error| Failure::config(format!("`{text}` is no URL: {error}")))
 }
 
-/// Scopes that Zoho needs for `modules`.
-pub(super) fn zoho_scopes(modules: &[ModuleName]) -> Vec<String> {
-    zoho_api::scopes_for(modules)
+/// Scopes that a Zoho connection needs for `modules`, and for webhooks where a route wants them.
+pub(super) fn zoho_scopes(config: &Config, name: &str, modules: &[ModuleName]) -> Vec<String> {
+    let mut scopes = zoho_api::scopes_for(modules);
+    let listens = |route: &&Route| Side::BOTH.iter().any(|side| route.sides[*side] == name);
+    if config.routes.values().filter(listens).any(|route| route.webhooks) {
+        scopes.push(zoho_api::NOTIFICATIONS.to_owned());
+    }
+    scopes
 }
 
 /// Live metadata of one module.

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::exit::{Exit, Failure};
 use super::render::note;
 use crate::config::Config;
+use crate::report::alerts;
 use crate::service::webhooks::Webhooks;
 use crate::service::{Scheduler, connect};
 use crate::web::{self, App};
@@ -54,11 +55,12 @@ pub(super) async fn serve(
     let app = App::new(Arc::clone(&scheduler), Arc::clone(&webhooks), random, stop.clone());
     let jobs = tokio::spawn(Arc::clone(&scheduler).run(stop.clone()));
     let posts = tokio::spawn(webhooks.keep(stop.clone()));
+    let alerts = tokio::spawn(alerts::keep(Arc::clone(&scheduler), stop.clone()));
     let reloads = tokio::spawn(reload(context.reloading(), Arc::clone(&scheduler), stop.clone()));
     let served = web::serve(app, listener).await;
     // A listener that breaks ends the jobs too.
     stop.cancel();
-    let (_, _, _) = tokio::join!(jobs, posts, reloads);
+    let (_, _, _, _) = tokio::join!(jobs, posts, alerts, reloads);
     served.map_err(|error| Failure::config(format!("serving failed: {error}")))
 }
 

@@ -14,6 +14,7 @@ use std::time::Duration;
 use crmsync_core::model::RouteName;
 use crmsync_core::model::state::GuardLimits;
 
+mod alerts;
 mod connections;
 mod document;
 pub mod environment;
@@ -26,6 +27,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 
+pub use alerts::{Alerts, Mail};
 pub use connections::{
     Budget, Connection, Pipedrive, PipedriveSignIn, ReadWith, Region, Shared, Sql, SqlTable, Zoho,
     ZohoEnvironment,
@@ -52,6 +54,7 @@ pub struct Config {
     pub sync: SyncSettings,
     pub guards: GuardLimits,
     pub serve: Serve,
+    pub alerts: Alerts,
     /// Things that work and are unwise, such as a secret in plain text.
     pub warnings: Vec<String>,
 }
@@ -162,6 +165,7 @@ fn read(reading: &Reading<'_>, file: &Path, mut root: Section<'_>) -> Option<Con
     let sync = read_sync(&mut root);
     let guards = read_guards(&mut root);
     let serve = serve::read(&mut root);
+    let alerts = alerts::read(&mut root);
     root.finish();
     Some(Config {
         file: file.to_owned(),
@@ -175,6 +179,7 @@ fn read(reading: &Reading<'_>, file: &Path, mut root: Section<'_>) -> Option<Con
         sync,
         guards,
         serve,
+        alerts,
         warnings: Vec::new(),
     })
 }

@@ -15,6 +15,7 @@ use serde::{Serialize, Serializer};
 use crate::service::Labels;
 use crate::store::StoredRow;
 
+pub mod alerts;
 pub mod csv;
 pub mod decision;
 pub mod explanation;

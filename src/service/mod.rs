@@ -34,5 +34,5 @@ pub mod webhooks;
 pub use error::{Exit, ServiceError};
 pub use labels::{Labels, Words};
 pub use run::{Mode, Progress, RunOptions, RunReport, Silent};
-pub use schedule::{Asked, JobName, JobState, Scheduler};
+pub use schedule::{Asked, JobName, JobState, Review, Scheduler};
 pub use session::Session;

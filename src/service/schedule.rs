@@ -56,6 +56,19 @@ pub struct Asked {
     pub mode: Mode,
     /// Hash of a plan that a person approved.
     pub approve: Option<String>,
+    /// What a person decided about an earlier run, instead of a run of its own.
+    pub review: Option<Review>,
+}
+
+/// What becomes of an earlier run, by its ID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Review {
+    /// Taken back; the route is paused afterwards.
+    Undo(String),
+    /// After an undo: the next run does it again.
+    Redo(String),
+    /// After an undo: the present stays.
+    Accept(String),
 }
 
 /// A job at a glance.
@@ -341,12 +354,17 @@ impl Scheduler {
         let config = self.config();
         let options = RunOptions {
             mode: asked.mode,
-            approve: asked.approve,
+            approve: asked.approve.clone(),
             cancel: stop.clone(),
             ..RunOptions::default()
         };
         let session = Box::pin(Session::open(&config, route, &self.ambient)).await?;
-        let report = Box::pin(session.sync(&options, job)).await;
+        let report = match &asked.review {
+            None => Box::pin(session.sync(&options, job)).await,
+            Some(Review::Undo(run)) => Box::pin(session.undo(run, &options, job)).await,
+            Some(Review::Redo(run)) => Box::pin(session.redo(run, job)).await,
+            Some(Review::Accept(run)) => Box::pin(session.accept(run, job)).await,
+        };
         session.close().await?;
         Ok(report?.exit)
     }
@@ -369,7 +387,7 @@ impl Asked {
     /// Both at once: the one that looks at more, and the newer consent.
     fn with(self, newer: Self) -> Self {
         let mode = if newer.mode == Mode::Hints { self.mode } else { newer.mode };
-        Self { mode, approve: newer.approve.or(self.approve) }
+        Self { mode, approve: newer.approve.or(self.approve), review: newer.review.or(self.review) }
     }
 }
 

@@ -243,6 +243,6 @@ pub(super) async fn start(
     }
     let deed = Deed { at: app.now(), who: visitor.name.clone(), action: action.into(), subject };
     app.store().note_deed(&deed).await?;
-    app.scheduler.ask(&job, Asked { mode, approve });
+    app.scheduler.ask(&job, Asked { mode, approve, ..Asked::default() });
     Ok(())
 }

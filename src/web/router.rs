@@ -64,6 +64,7 @@ pub fn listing() -> Vec<Address> {
         row(Method::POST,   "/failures", REVIEWER, post(failures::retry)),
         row(Method::GET,    "/runs", VIEWER, get(runs::page)),
         row(Method::GET,    "/runs/{run}", VIEWER, get(runs::one)),
+        row(Method::POST,   "/runs/{run}", OPERATOR, post(runs::review)),
         row(Method::GET,    "/records", VIEWER, get(records::page)),
         row(Method::GET,    "/connections", VIEWER, get(connections::page)),
         row(Method::GET,    "/trail", OPERATOR, get(trail::page)),

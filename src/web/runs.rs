@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::Extension;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Form, Path, Query, State};
 use axum::response::Response;
 use axum_extra::extract::CookieJar;
 use crmsync_core::model::{OpKind, RouteName, Side};
@@ -12,10 +12,11 @@ use serde::Deserialize;
 
 use super::App;
 use super::auth::Visitor;
-use super::frame::{Frame, Instant, show, span};
+use super::frame::{Frame, Instant, say, show, span};
 use super::problem::Problem;
 use crate::report::status::sides;
-use crate::store::{Effect, RunRecord};
+use crate::service::{Asked, JobName, Review};
+use crate::store::{Deed, Effect, RunRecord};
 
 /// Runs of a page, and writes of a run that are shown.
 const RUNS: u64 = 50;
@@ -49,6 +50,9 @@ struct RunPage {
     counts: Vec<(String, u64)>,
     writes: Vec<Write>,
     hidden: usize,
+    /// It was taken back, and a person has not chosen what comes of it.
+    paused: bool,
+    undoable: bool,
 }
 
 struct Write {
@@ -94,6 +98,7 @@ pub(super) async fn one(
     let run = history.run(&id).await?.ok_or_else(|| Problem::not_found(&format!("run {id}")))?;
     let effects = history.effects(&run.route, &id).await?;
     let names = sides(&app.config(), &run.route);
+    let paused = history.meta(&run.route).await?.paused;
     let shown = effects.iter().take(WRITES).filter_map(|effect| {
         let side = effect.op.writes()?;
         Some(write(effect, side, &names[side]))
@@ -109,9 +114,40 @@ pub(super) async fn one(
             .collect(),
         writes: shown.collect(),
         hidden: effects.len().saturating_sub(WRITES),
+        paused: paused.as_ref() == Some(&run.id),
+        undoable: paused.is_none() && run.finished_at.is_some() && !effects.is_empty(),
         run: row(&run),
     };
     show(&page, jar)
+}
+
+#[derive(Deserialize)]
+pub(super) struct ReviewForm {
+    /// `undo`, `redo` or `accept`.
+    choice: String,
+}
+
+pub(super) async fn review(
+    State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
+    Path(id): Path<String>,
+    jar: CookieJar,
+    Form(form): Form<ReviewForm>,
+) -> Result<Response, Problem> {
+    let run = app.history().run(&id).await?;
+    let run = run.ok_or_else(|| Problem::not_found(&format!("run {id}")))?;
+    let (review, said) = match form.choice.as_str() {
+        "undo" => (Review::Undo(id.clone()), "is being taken back; the route pauses"),
+        "redo" => (Review::Redo(id.clone()), "is done again by the next run"),
+        "accept" => (Review::Accept(id.clone()), "stays taken back"),
+        other => return Err(Problem::refused(format!("`{other}` is no choice"))),
+    };
+    let (at, who) = (app.now(), visitor.name);
+    let deed = Deed { at, who, action: form.choice, subject: format!("{} {id}", run.route) };
+    app.store().note_deed(&deed).await?;
+    let asked = Asked { review: Some(review), ..Asked::default() };
+    app.scheduler.ask(&JobName::Route(run.route), asked);
+    Ok(say(jar, &format!("The run {said}."), &format!("/runs/{id}")))
 }
 
 fn row(run: &RunRecord) -> RunRow {

@@ -19,7 +19,8 @@ const LIFE: TimeDelta = TimeDelta::days(6);
 const EARLY_LIFE: TimeDelta = TimeDelta::hours(23);
 /// A channel is never renewed more often.
 const SHORTEST: TimeDelta = TimeDelta::minutes(1);
-const SCOPE: &str = "ZohoCRM.notifications.ALL";
+/// The scope of notifications.
+pub const NOTIFICATIONS: &str = "ZohoCRM.notifications.ALL";
 /// Modules that are never posted.
 const SILENT: [&str; 2] = ["Notes", "Attachments"];
 
@@ -30,7 +31,7 @@ impl Hooks for Zoho {
     }
 
     async fn end(&self, url: &Url) -> Result<(), ConnectorError> {
-        let call = Call::new(Method::DELETE, &["actions", "watch"], SCOPE)
+        let call = Call::new(Method::DELETE, &["actions", "watch"], NOTIFICATIONS)
             .query("channel_ids", channel(url).to_string());
         match self.client.call(&call).await {
             // What is not subscribed is ended.
@@ -72,7 +73,7 @@ impl Zoho {
             "notify_url": wish.url.as_str(),
             "notify_on_related_action": false,
         }] });
-        let call = Call::new(Method::POST, &["actions", "watch"], SCOPE).body(body);
+        let call = Call::new(Method::POST, &["actions", "watch"], NOTIFICATIONS).body(body);
         let reply = self.client.call(&call).await?;
         let until = expiry(&reply.body)?;
         // Half of what is left: one missed renewal does not end the channel.

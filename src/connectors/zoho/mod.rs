@@ -33,6 +33,7 @@ use url::Url;
 
 pub use auth::{OauthClient, Redirect, exchange_grant_code, scopes_for};
 pub use encode::OptionForm;
+pub use hooks::NOTIFICATIONS;
 pub use hosts::{Hosts, Pinning, REGIONS, region_hosts};
 
 use super::hooks::Hooks;

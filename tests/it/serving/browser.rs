@@ -96,7 +96,8 @@ async fn review(client: &Client, stand: &Stand) {
     for (at, card) in cards.iter().enumerate() {
         let word = if at == 0 { "right" } else { "left" };
         let radio = card.find(Locator::Css(&format!("input[value={word}]"))).await.unwrap();
-        radio.click().await.unwrap();
+        // By the keyboard, as it must go too.
+        radio.send_keys(" ").await.unwrap();
     }
     click(".bar button").await;
     client.wait().for_element(Locator::Css("p.said[role=status]")).await.unwrap();

@@ -1,6 +1,7 @@
 //! `crmsync serve` as a browser and a program meet it: over HTTP, against both simulators.
 
 mod access;
+mod alerting;
 mod browser;
 mod reviewing;
 mod running;

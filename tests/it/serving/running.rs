@@ -129,3 +129,35 @@ async fn given_machines_that_watch_when_they_ask_then_they_are_told_alive_ready_
     assert!(metrics.1.contains("crmsync_calls_last_day{connection=\"zoho\"}"));
     stand.stop().await;
 }
+
+#[tokio::test]
+async fn given_a_run_when_an_operator_takes_it_back_and_does_it_again_then_both_sides_follow() {
+    let world = with_conflicts(0).await;
+    let id =
+        world.sandbox.zoho.add("Contacts", json!({ "Last_Name": "Byron", "Phone": "+493012345" }));
+    world.settle().await;
+    world.sandbox.zoho.edit("Contacts", id, json!({ "Last_Name": "Lovelace" }));
+    let run = world.sync().await.run.id;
+    let stand = Stand::serve(world).await;
+    stand.add_person("otto", Role::Operator).await;
+    let visit = stand.sign_in("otto").await;
+    let page = format!("/runs/{run}");
+    let name = || {
+        stand.world.sandbox.pipedrive.all("persons")[0]["last_name"].as_str().unwrap().to_owned()
+    };
+
+    visit.fill(&page, &page, &[("choice".into(), "undo".into())]).await;
+    let undone = stand.after_runs(0).await;
+    let taken_back = name();
+    let (_, paused) = visit.get(&page).await;
+    visit.fill(&page, &page, &[("choice".into(), "redo".into())]).await;
+    stand.after_runs(1).await;
+    stand.scheduler.ask(&JobName::Route(RouteName::new("crm")), Asked::default());
+    stand.after_runs(2).await;
+
+    assert_eq!(undone.last.unwrap().error, None);
+    assert_eq!(taken_back, "Byron");
+    assert!(paused.contains("the route is paused"), "{paused}");
+    assert_eq!(name(), "Lovelace");
+    stand.stop().await;
+}

@@ -1,5 +1,6 @@
 //! Verbs: pure decisions from observations to a plan. Read `normalize`, `matching`, `merge`, then `plan`.
 
+pub mod alert;
 pub mod assemble;
 pub mod audit;
 mod create;
