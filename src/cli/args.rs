@@ -96,6 +96,8 @@ pub enum Command {
     Replicate(Replicate),
     /// Serve schedules, review pages, REST API and metrics
     Serve(Serve),
+    /// Take part in the runs of a store that `serve` or other workers share
+    Worker,
     /// Say who may sign in to the pages
     #[command(subcommand)]
     People(People),

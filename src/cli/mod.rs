@@ -85,7 +85,7 @@ fn prepare(cli: &Cli, machine: Machine, output: Output) -> Result<Context, Failu
 /// Logs go to stderr: warnings, and with each `-v` more.
 fn start_log(cli: &Cli, machine: &Machine, output: &Output) {
     // A service has nobody at its terminal: what it did stands in its log.
-    let steps = u8::from(matches!(cli.command, Command::Serve(_)));
+    let steps = u8::from(matches!(cli.command, Command::Serve(_) | Command::Worker));
     let level = match (cli.global.quiet, cli.global.verbose.saturating_add(steps)) {
         (true, _) => "error",
         (false, 0) => "warn",
@@ -147,6 +147,7 @@ async fn dispatch(context: &Context, command: &Command) -> Result<Exit, Failure>
         Command::Export(args) => transfer::run_export(context, args).await,
         Command::Replicate(args) => replicate::run(context, args).await,
         Command::Serve(args) => serve::run(context, args).await,
+        Command::Worker => serve::worker(context).await,
         Command::People(args) => people::people(context, args).await,
         Command::Tokens(args) => people::tokens(context, args).await,
         Command::Demo(args) => demo::demo(context, args.once).await,

@@ -1,4 +1,4 @@
-//! `serve`: schedules, pages, REST API and metrics in one process, until it is told to stop.
+//! `serve`: schedules, pages, REST API and metrics in one process, until it is told to stop. `worker`: schedules alone.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::args;
 use super::context::Context;
 use super::exit::{Exit, Failure};
-use super::render::note;
+use super::render::{counted, note};
 use crate::config::Config;
 use crate::report::alerts;
 use crate::service::webhooks::Webhooks;
@@ -29,6 +29,20 @@ pub(super) async fn run(context: &Context, args: &args::Serve) -> Result<Exit, F
         note("nobody can sign in yet: crmsync people add NAME --role operator");
     }
     serve(context, scheduler, listener).await?;
+    note("stopped");
+    Ok(Exit::Clean)
+}
+
+/// An extra machine's share of the runs: schedules alone, beside a `serve` or other workers on the same store.
+pub(super) async fn worker(context: &Context) -> Result<Exit, Failure> {
+    let scheduler = scheduler(context, context.config()?).await?;
+    let jobs = scheduler.jobs().len() as u64;
+    note(&format!("taking part in {} until Ctrl-C", counted(jobs, "job")));
+    let stop = context.cancel.clone();
+    let reloads = tokio::spawn(reload(context.reloading(), Arc::clone(&scheduler), stop.clone()));
+    scheduler.run(stop).await;
+    // It ends with the same signal; one that broke off has told so.
+    let _ = reloads.await;
     note("stopped");
     Ok(Exit::Clean)
 }

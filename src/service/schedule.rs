@@ -226,14 +226,31 @@ impl Scheduler {
             let next =
                 schedule.and_then(|schedule| next_run(&schedule, zone, &past, self.started_at));
             held(&job.state).next_at = next;
-            let asked = tokio::select! {
+            let (asked, was_due) = tokio::select! {
+                // Whatever is asked for, nothing begins once the end has come.
+                biased;
                 () = generation.cancelled() => return,
-                () = job.wake.notified() => held(&job.asked).take(),
-                () = self.nap(next) => self.is_due(next).then(Asked::default),
+                () = job.wake.notified() => (held(&job.asked).take(), false),
+                () = self.nap(next) => (self.is_due(next).then(Asked::default), true),
             };
             let Some(asked) = asked else { continue };
+            if was_due && self.was_made_elsewhere(&job.name, &mut past).await {
+                continue;
+            }
+            let waiting = held(&job.asked).take();
+            let asked = waiting.into_iter().fold(asked, Asked::with);
             past = self.run_once(job, asked, past, stop).await;
         }
+    }
+
+    /// Whether another process made the run that was due here; then its past is ours.
+    async fn was_made_elsewhere(&self, name: &JobName, past: &mut Past) -> bool {
+        let stored = self.past(name).await;
+        let is_newer = stored.started_at > past.started_at;
+        if is_newer {
+            *past = stored;
+        }
+        is_newer
     }
 
     async fn nap(&self, until: Option<DateTime<Utc>>) {
@@ -308,7 +325,11 @@ impl Scheduler {
             tracing::warn!("the end of a run is not remembered: {error}");
         }
         let ending = ending(exit);
-        let failures = if ending == Ending::Done { 0 } else { past.failures + 1 };
+        let failures = match ending {
+            Ending::Done => 0,
+            Ending::Elsewhere => past.failures,
+            Ending::Unreachable | Ending::Stopped => past.failures + 1,
+        };
         let mut state = held(&job.state);
         state.running = None;
         state.last = Some(ended);
@@ -384,9 +405,16 @@ impl Scheduler {
 }
 
 impl Asked {
-    /// Both at once: the one that looks at more, and the newer consent.
+    /// Both at once: the mode that looks at more, and the newer consent.
     fn with(self, newer: Self) -> Self {
-        let mode = if newer.mode == Mode::Hints { self.mode } else { newer.mode };
+        let breadth = |mode: Mode| match mode {
+            Mode::Hints => 0,
+            Mode::Sync => 1,
+            Mode::Full => 2,
+            Mode::Resync => 3,
+        };
+        let wider = breadth(newer.mode) > breadth(self.mode);
+        let mode = if wider { newer.mode } else { self.mode };
         Self { mode, approve: newer.approve.or(self.approve), review: newer.review.or(self.review) }
     }
 }
@@ -424,7 +452,8 @@ fn replication_key(name: &str) -> String {
 const fn ending(exit: Exit) -> Ending {
     match exit {
         Exit::Clean | Exit::Open | Exit::Guard => Ending::Done,
-        Exit::SideUnavailable | Exit::LeaseHeld => Ending::Unreachable,
+        Exit::SideUnavailable => Ending::Unreachable,
+        Exit::LeaseHeld => Ending::Elsewhere,
         Exit::Config | Exit::Budget | Exit::Store => Ending::Stopped,
     }
 }

@@ -44,7 +44,14 @@ pub enum Receipt {
 pub struct Webhooks {
     scheduler: Arc<Scheduler>,
     random: Box<dyn Fn() -> [u8; 32] + Send + Sync>,
-    open: Mutex<BTreeMap<String, Open>>,
+    open: Mutex<Opened>,
+}
+
+/// Connections that were opened, under the configuration they were opened with.
+#[derive(Default)]
+struct Opened {
+    config: Option<Arc<Config>>,
+    connections: BTreeMap<String, Open>,
 }
 
 /// A connection that posts.
@@ -130,7 +137,7 @@ impl Webhooks {
     /// Makes sure that a connection posts; answers when to make sure again.
     async fn subscribe(
         &self,
-        config: &Config,
+        config: &Arc<Config>,
         connection: &str,
         modules: &BTreeSet<ModuleName>,
     ) -> Result<DateTime<Utc>, ServiceError> {
@@ -145,15 +152,18 @@ impl Webhooks {
         Ok(ensured?)
     }
 
-    async fn open(&self, config: &Config, connection: &str) -> Result<Open, ServiceError> {
+    async fn open(&self, config: &Arc<Config>, connection: &str) -> Result<Open, ServiceError> {
         let mut opened = self.open.lock().await;
-        if let Some(open) = opened.get(connection) {
+        if opened.config.as_ref().is_none_or(|known| !Arc::ptr_eq(known, config)) {
+            *opened = Opened { config: Some(Arc::clone(config)), ..Opened::default() };
+        }
+        if let Some(open) = opened.connections.get(connection) {
             return Ok(open.clone());
         }
         let (store, ambient) = (self.scheduler.store(), self.scheduler.ambient());
         let connector = connect::connector(config, connection, store, ambient).await?;
         let open = Open { connector, secret: self.secret(connection).await? };
-        opened.insert(connection.to_owned(), open.clone());
+        opened.connections.insert(connection.to_owned(), open.clone());
         Ok(open)
     }
 

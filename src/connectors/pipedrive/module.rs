@@ -109,6 +109,9 @@ pub(super) const FETCH_BATCH: usize = 100;
 pub(super) const PAGE: usize = 500;
 pub(super) const RECENTS_UNITS: u64 = 20;
 pub(super) const CHANGELOG_UNITS: u64 = 20;
+pub(super) const WEBHOOK_LIST_UNITS: u64 = 10;
+pub(super) const WEBHOOK_CREATE_UNITS: u64 = 10;
+pub(super) const WEBHOOK_DELETE_UNITS: u64 = 6;
 
 const PERSON: Module = Module {
     name: "persons",

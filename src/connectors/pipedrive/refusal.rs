@@ -100,8 +100,16 @@ pub(super) fn refuse(status: u16, envelope: &Envelope) -> ErrorKind {
         405 | 415 => {
             ErrorKind::Misconfigured(format!("the API does not offer this call: {reason}"))
         }
-        _ => validation(&reason).unwrap_or(ErrorKind::Refused(reason)),
+        _ => {
+            validation(&reason).or_else(|| by_field(envelope)).unwrap_or(ErrorKind::Refused(reason))
+        }
     }
+}
+
+/// Reads `"errors": {"<field>": ["<reason>"]}`. Source: API v1 reference, "Create a new Webhook", 400.
+fn by_field(envelope: &Envelope) -> Option<ErrorKind> {
+    let (field, reason) = envelope.field()?;
+    Some(ErrorKind::Invalid { field: field.to_owned(), reason: shortened(reason) })
 }
 
 /// Reads `Validation failed: <field>: <reason>`; of custom fields, the reason names the field.
@@ -180,6 +188,18 @@ mod tests {
         for (name, status, error, expected) in cases {
             assert_eq!(refuse(status, &envelope(&error)), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn given_a_refused_webhook_when_read_then_its_field_is_named() {
+        let unreachable = "invalid or non-reachable URL";
+        let body = json!({
+            "status": "error", "success": false, "errors": { "subscription_url": [unreachable] },
+        });
+
+        let kind = refuse(400, &serde_json::from_value(body).unwrap());
+
+        assert_eq!(kind, invalid("subscription_url", unreachable));
     }
 
     #[test]

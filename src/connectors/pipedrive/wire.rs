@@ -18,12 +18,21 @@ pub(super) struct Envelope {
     /// Such as `feature_capping_deals_limit`.
     #[serde(default)]
     pub(super) code: Option<Json>,
+    /// Reasons by field, as refusals of webhooks have them instead of `error`.
+    #[serde(default)]
+    pub(super) errors: Option<Json>,
 }
 
 impl Envelope {
     /// What the side says was wrong.
     pub(super) fn reason(&self) -> Option<&str> {
         self.error.as_ref().and_then(Json::as_str).or(self.message.as_deref())
+    }
+
+    /// The first field that is refused, and why.
+    pub(super) fn field(&self) -> Option<(&str, &str)> {
+        let (field, reasons) = self.errors.as_ref()?.as_object()?.iter().next()?;
+        Some((field, reasons.get(0).unwrap_or(reasons).as_str()?))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Zoho CRM, API v8.
 //!
 //! `wire` has the JSON, `codec` and `encode` the values (pure), `refusal` what error codes mean; `auth`, `hosts` and `client`
-//! carry calls, `schema`, `read` and `write` make them, `slices` and `whole` help to read. Limits, quirks and links: `docs.md`.
+//! carry calls, `schema`, `read`, `write` and `hooks` make them, `slices` and `whole` help to read.
+//! Limits, quirks and links: `docs.md`.
 
 mod auth;
 mod client;

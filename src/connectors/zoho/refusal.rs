@@ -15,7 +15,8 @@ pub(super) fn kind_of(status: &Status) -> ErrorKind {
         "DUPLICATE_DATA" => duplicate(status),
         "ALREADY_MODIFIED" => ErrorKind::Stale,
         // A converted lead takes no writes; the next read tells what it became.
-        "CONVERTED_RECORD" | "ID_ALREADY_CONVERTED" => ErrorKind::Gone,
+        // `NOT_SUBSCRIBED` is of a notification channel.
+        "CONVERTED_RECORD" | "ID_ALREADY_CONVERTED" | "NOT_SUBSCRIBED" => ErrorKind::Gone,
         "RECORD_LOCKED" | "RECORD_IN_BLUEPRINT" | "NOT_APPROVED" => ErrorKind::Locked(told(status)),
         "NO_PERMISSION"
         | "NOT_ALLOWED"
@@ -181,6 +182,7 @@ mod tests {
         let cases = [
             ("ALREADY_MODIFIED", ErrorKind::Stale),
             ("CONVERTED_RECORD", ErrorKind::Gone),
+            ("NOT_SUBSCRIBED", ErrorKind::Gone),
             ("RECORD_LOCKED", ErrorKind::Locked(told("RECORD_LOCKED"))),
             ("RECORD_IN_BLUEPRINT", ErrorKind::Locked(told("RECORD_IN_BLUEPRINT"))),
             ("NOT_APPROVED", ErrorKind::Locked(told("NOT_APPROVED"))),

@@ -4,4 +4,5 @@ mod journey;
 mod program;
 mod review;
 mod sandbox;
+mod serving;
 mod setup;

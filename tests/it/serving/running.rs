@@ -161,3 +161,56 @@ async fn given_a_run_when_an_operator_takes_it_back_and_does_it_again_then_both_
     assert_eq!(name(), "Lovelace");
     stand.stop().await;
 }
+
+#[tokio::test]
+async fn given_three_workers_on_one_store_when_a_route_is_due_then_one_of_them_runs_it_and_survives_its_owner()
+ {
+    use crmsync::service::{Scheduler, connect};
+    let world = scheduled("1h").await;
+    world.sync().await;
+    world.advance(3_700);
+    let before = world.calls();
+    let route = RouteName::new("crm");
+    let mut workers = Vec::new();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let mut tasks = Vec::new();
+    for name in ["first", "second", "third"] {
+        let ambient = crmsync::clock::Ambient { holder: name.into(), ..world.ambient() };
+        let store = connect::open_store(world.config()).await.unwrap();
+        let worker = Scheduler::new(world.config().clone(), store, &ambient);
+        tasks.push(tokio::spawn(std::sync::Arc::clone(&worker).run(stop.clone())));
+        workers.push(worker);
+    }
+    let made = async |least: usize| {
+        for _ in 0..600 {
+            let runs = workers[0].store().runs(Some(&route), 50).await.unwrap();
+            if runs.iter().filter(|run| run.finished_at.is_some()).count() >= least {
+                return runs.len();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("{least} runs were not made");
+    };
+
+    made(2).await;
+    // The others looked too by then, or find it made when they do.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let once = made(2).await;
+    // An owner that was killed a minute ago: its lease has run out, and nobody gave it back.
+    let dead = workers[0].store();
+    let lease = std::time::Duration::from_mins(1);
+    drop(dead.lock(&route, "killed", world.now(), lease).await.unwrap());
+    world.advance(3_700);
+    workers.iter().for_each(|worker| {
+        worker.ask(&JobName::Route(route.clone()), Asked::default());
+    });
+    let survived = made(3).await;
+
+    assert_eq!(once, 2, "the due run was made once, not by each");
+    assert!(survived >= 3);
+    assert_ne!(before, world.calls(), "it read both sides");
+    stop.cancel();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}

@@ -13,6 +13,8 @@ use croner::parser::{CronParser, Seconds};
 /// Pause after the first failure in a row; it doubles with each further one.
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(30);
 const LONGEST_PAUSE: TimeDelta = TimeDelta::minutes(15);
+/// Until a route that another process held is looked at again.
+const LOOK_AGAIN: TimeDelta = TimeDelta::seconds(10);
 
 /// How often a job runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +72,10 @@ pub enum Ending {
     /// It came to its end, whatever it found.
     #[default]
     Done,
-    /// A side or the lease was out of reach: likely to pass soon.
+    /// A side was out of reach: likely to pass soon.
     Unreachable,
+    /// Another process holds the route: it makes the run, or it is looked for again shortly.
+    Elsewhere,
     /// The budget is used up, or a person must change something: trying often is of no use.
     Stopped,
 }
@@ -93,6 +97,7 @@ pub fn next_run(
     match (past.ending, again) {
         (Ending::Done, _) | (_, None) => regular,
         (Ending::Unreachable, Some(again)) => Some(again),
+        (Ending::Elsewhere, Some(_)) => past.ended_at.map(|ended_at| ended_at + LOOK_AGAIN),
         (Ending::Stopped, Some(again)) => regular.map(|regular| regular.max(again)),
     }
 }
@@ -140,6 +145,7 @@ mod tests {
             ("cron missed",                    &cron,  done((9, 0)), Some(at(10, 0))),
             ("out of reach: before the schedule", &daily, past((12, 0), Ending::Unreachable, 2), Some(at(12, 2))),
             ("out of reach: after the schedule", &every, past((12, 0), Ending::Unreachable, 9), Some(at(12, 16))),
+            ("held elsewhere: looked at soon", &daily, past((12, 0), Ending::Elsewhere, 0), Some(at(12, 1) + LOOK_AGAIN)),
             ("stopped: not before the schedule", &daily, past((12, 0), Ending::Stopped, 1), Some(at(12, 0) + TimeDelta::days(1))),
             ("stopped: rarer than the schedule", &every, past((12, 0), Ending::Stopped, 9), Some(at(12, 16))),
         ];

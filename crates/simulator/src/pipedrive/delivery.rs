@@ -58,6 +58,11 @@ impl Pipedrive {
         self.state().webhooks.weather = weather;
     }
 
+    /// Deletes all webhooks, as three days without a success do.
+    pub fn drop_webhooks(&self) {
+        self.state().webhooks.hooks.clear();
+    }
+
     /// Events that wait for their first or next attempt.
     pub fn webhooks_waiting(&self) -> usize {
         self.state().webhooks.queue.len()

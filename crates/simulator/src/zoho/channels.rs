@@ -13,7 +13,8 @@ use super::watch::Channel;
 use crate::host::Reply;
 
 const HOUR: i64 = 60 * 60 * 1_000;
-const WEEK: i64 = 7 * 24 * HOUR;
+const DAY: i64 = 24 * HOUR;
+const WEEK: i64 = 7 * DAY;
 const MAX_TOKEN: usize = 50;
 
 /// How a call changes a channel.
@@ -134,7 +135,7 @@ fn channel(
         events,
         token,
         url,
-        expires: expiry(state.now(), text("channel_expiry").as_deref(), path)?,
+        expires: expiry(state.now(), text("channel_expiry").as_deref(), longest(request), path)?,
         values: flag("return_affected_field_values")
             .or(base.map(|base| base.values))
             .unwrap_or(false),
@@ -144,12 +145,20 @@ fn channel(
     })
 }
 
-/// An hour without a time; at most a week, and an hour again beyond it.
-fn expiry(now: i64, asked: Option<&str>, path: &str) -> Result<i64, Refusal> {
+/// Versions 2 and 3 of the API allow a day, later ones a week.
+fn longest(request: &Request<'_>) -> i64 {
+    match request.call.segments().get(1).map(String::as_str) {
+        Some("v2" | "v2.1" | "v3") => DAY,
+        _ => WEEK,
+    }
+}
+
+/// An hour without a time; at most `longest`, and an hour again beyond it.
+fn expiry(now: i64, asked: Option<&str>, longest: i64, path: &str) -> Result<i64, Refusal> {
     let Some(text) = asked else { return Ok(now + HOUR) };
     let details = json!({ "api_name": "channel_expiry", "json_path": format!("{path}.channel_expiry"), "expected_data_type": "datetime" });
     let at = times::parse(text).ok_or_else(|| Refusal::invalid(details))?.timestamp_millis();
-    Ok(if at > now + WEEK || at <= now { now + HOUR } else { at })
+    Ok(if at > now + longest || at <= now { now + HOUR } else { at })
 }
 
 fn remove_events(state: &mut State, id: &str, row: &Map<String, Value>) -> Value {

@@ -2,6 +2,7 @@
 
 mod desk;
 mod failing;
+mod posting;
 mod reading;
 mod signing_in;
 mod surviving;

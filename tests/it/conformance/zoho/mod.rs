@@ -2,6 +2,7 @@
 
 mod access;
 mod describing;
+mod posting;
 mod reading;
 mod writing;
 
