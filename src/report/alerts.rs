@@ -77,7 +77,10 @@ async fn troubles(
     for (name, state) in scheduler.jobs() {
         failing(&config.alerts, &name, &state, &mut wrong);
         if let JobName::Route(route) = &name {
-            let glance = status::glance(&history, config, route, now).await?;
+            let glance = {
+                let counts = history.counts(route).await?;
+                status::glance(&history, config, route, counts, now).await?
+            };
             behind(&config.alerts, &glance, &mut wrong);
         }
     }

@@ -32,7 +32,10 @@ pub fn resolution(
         return Err("this row is closed already".into());
     }
     if typed.shown.is_some_and(|shown| shown != row.fingerprint) {
-        return Err("the values changed since they were shown; look again and decide anew".into());
+        return Err(
+            "the values changed since they were shown; look or export again, and decide anew"
+                .into(),
+        );
     }
     let samples: Vec<&Value> =
         [row.left.as_ref(), row.base.as_ref().map(|base| &base.left), row.right.as_ref()]

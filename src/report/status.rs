@@ -10,7 +10,7 @@ use super::history::History;
 use super::kind_name;
 use crate::config::{Config, Connection};
 use crate::connectors::Cost;
-use crate::store::{RowFilter, RunRecord, StoreError};
+use crate::store::{EntityCounts, RowFilter, RunRecord, StoreError};
 
 /// One route with what waits in it.
 #[derive(Clone, Debug, Serialize)]
@@ -67,10 +67,14 @@ pub async fn load(
     for stored in history.rows(route, &filter).await? {
         *open.entry(kind_name(stored.row.kind)).or_default() += 1;
     }
-    Ok(RouteStatus { glance: glance(history, config, route, now).await?, open })
+    let counts = history.counts(route).await?;
+    Ok(RouteStatus { glance: glance(history, config, route, counts, now).await?, open })
 }
 
-/// The same without a look at each row that waits.
+/// What the store holds of each entity.
+pub type Counts = BTreeMap<EntityName, EntityCounts>;
+
+/// The same without a look at each row that waits, from what was counted.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -78,11 +82,12 @@ pub async fn glance(
     history: &History,
     config: &Config,
     route: &RouteName,
+    counts: Counts,
     now: DateTime<Utc>,
 ) -> Result<Glance, StoreError> {
     let runs = history.runs(route, 1).await?;
     let mut entities = Vec::new();
-    for (entity, counts) in history.counts(route).await? {
+    for (entity, counts) in counts {
         let mut lag_seconds = Pair::new(None, None);
         for side in Side::BOTH {
             let read_to = history.watermark(route, &entity, side).await?;

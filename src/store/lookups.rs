@@ -508,7 +508,17 @@ impl RouteReader {
         Ok(all)
     }
 
-    /// How much the store holds, by entity.
+    /// Entities that the route knows.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn entities(&self) -> Result<Vec<EntityName>, StoreError> {
+        let mut names: Vec<_> = self.scopes().await?.into_values().collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// How much the store holds, by entity: a walk over all of it.
     ///
     /// # Errors
     /// When the store cannot be read.

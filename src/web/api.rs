@@ -94,7 +94,10 @@ pub(super) async fn routes(State(app): State<Arc<App>>) -> Answer {
     let mut items = Vec::new();
     for (name, job) in app.scheduler.jobs() {
         let status = match &name {
-            JobName::Route(route) => Some(status::glance(&history, &config, route, now).await?),
+            JobName::Route(route) => {
+                let counts = app.counts(route).await;
+                Some(status::glance(&history, &config, route, counts, now).await?)
+            }
             JobName::Replication(_) => None,
         };
         items.push(json!({ "name": name.to_string(), "job": job, "status": status }));

@@ -87,7 +87,8 @@ pub(super) async fn page(
     let route = route.unwrap_or_default();
     let name = RouteName::new(&route);
     let history = app.history();
-    let entities = history.counts(&name).await?.keys().map(ToString::to_string).collect();
+    let entities = app.store().route(&name).entities().await?;
+    let entities = entities.iter().map(ToString::to_string).collect();
     let wanted = Wanted {
         topic: Topic::Conflicts,
         entity: (!filter.entity.is_empty()).then(|| EntityName::new(&filter.entity)),

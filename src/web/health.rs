@@ -41,7 +41,8 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<Response, Api
     let jobs = app.scheduler.jobs();
     for (name, _) in &jobs {
         if let JobName::Route(route) = name {
-            routes.push(status::glance(&history, &config, route, now).await?);
+            let counts = app.counts(route).await;
+            routes.push(status::glance(&history, &config, route, counts, now).await?);
         }
     }
     let mut spent = Vec::new();

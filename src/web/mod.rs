@@ -34,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Ambient;
 use crate::config::Config;
 use crate::report::history::History;
+use crate::report::status::Counts;
 use crate::report::{SideFacts, sides};
 use crate::service::Scheduler;
 use crate::service::webhooks::Webhooks;
@@ -45,11 +46,21 @@ pub use router::{Access, listing};
 const FACTS_LAST: TimeDelta = TimeDelta::minutes(10);
 /// A page waits no longer for a side; it shows the record without a link.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// A page waits no longer for numbers.
+const QUICKLY: Duration = Duration::from_millis(60);
 /// How long requests under way may take once the service stops.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// What was told of a route's sides, and when.
 type Facts = (DateTime<Utc>, Arc<Pair<SideFacts>>);
+
+/// What was counted of a route.
+#[derive(Clone, Default)]
+struct Counted {
+    counts: Counts,
+    /// A count is under way.
+    counting: bool,
+}
 
 /// What all requests share.
 pub struct App {
@@ -58,6 +69,7 @@ pub struct App {
     attempts: auth::Attempts,
     webhooks: Arc<Webhooks>,
     facts: Mutex<BTreeMap<RouteName, Facts>>,
+    counts: Mutex<BTreeMap<RouteName, Counted>>,
     stopping: CancellationToken,
 }
 
@@ -75,6 +87,7 @@ impl App {
             random: Box::new(random),
             attempts: auth::Attempts::default(),
             facts: Mutex::default(),
+            counts: Mutex::default(),
             stopping,
         })
     }
@@ -103,6 +116,38 @@ impl App {
     fn is_public(&self) -> bool {
         let config = self.config();
         config.serve.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
+    }
+
+    /// What the store holds of a route: counted now where that is quick, as counted last where it is not. A million
+    /// links take longer to count than a page may take.
+    async fn counts(self: &Arc<Self>, route: &RouteName) -> Counts {
+        let known = |app: &Self, change: &mut dyn FnMut(&mut Counted)| {
+            let mut all = app.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let counted = all.entry(route.clone()).or_default();
+            change(counted);
+            counted.clone()
+        };
+        let mut was_counting = false;
+        let before = known(self, &mut |counted| {
+            was_counting = std::mem::replace(&mut counted.counting, true);
+        });
+        if was_counting {
+            return before.counts;
+        }
+        let (app, name) = (Arc::clone(self), route.clone());
+        let count = tokio::spawn(async move {
+            let counted = app.history().counts(&name).await;
+            let mut all = app.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = all.entry(name).or_default();
+            known.counting = false;
+            match counted {
+                Ok(counts) => known.counts = counts,
+                Err(error) => tracing::warn!("nothing could be counted: {error}"),
+            }
+        });
+        // Late or not, it is told with the next page.
+        let _ = tokio::time::timeout(QUICKLY, count).await;
+        known(self, &mut |_| {}).counts
     }
 
     /// Links into both sides of a route and their zones, asked for now and then.

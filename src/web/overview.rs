@@ -93,13 +93,14 @@ pub(super) async fn page(
 }
 
 async fn card(
-    app: &App,
+    app: &Arc<App>,
     history: &History,
     route: &RouteName,
     job: JobState,
 ) -> Result<RouteCard, StoreError> {
     let (config, now) = (app.config(), app.now());
-    let status = status::glance(history, &config, route, now).await?;
+    let counts = app.counts(route).await;
+    let status = status::glance(history, &config, route, counts, now).await?;
     let budgets = Side::BOTH.map(|side| Budget {
         connection: status.sides[side].clone(),
         cost: status.spent[side],

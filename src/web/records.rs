@@ -92,7 +92,8 @@ pub(super) async fn page(
         if search.route.is_empty() { routes.first().cloned() } else { Some(search.route.clone()) };
     let route = RouteName::new(route.unwrap_or_default());
     let history = app.history();
-    let entities = history.counts(&route).await?.keys().map(ToString::to_string).collect();
+    let entities = app.store().route(&route).entities().await?;
+    let entities = entities.iter().map(ToString::to_string).collect();
     let found = if search.id.trim().is_empty() {
         Outcome::NotAsked
     } else {

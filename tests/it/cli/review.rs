@@ -198,7 +198,7 @@ async fn given_a_changed_row_when_an_old_export_decides_it_then_the_decision_is_
 
     assert_eq!(said.code, 2);
     assert!(
-        said.err.starts_with("old.csv:2:3: the values changed since the export"),
+        said.err.starts_with("old.csv:2:3: the values changed since they were shown"),
         "{}",
         said.err
     );
