@@ -150,7 +150,9 @@ async fn latency(seconds: u64) {
             (name, row["id"].as_i64().expect("an ID"))
         })
         .collect();
-    bench.sandbox.traffic().iter().for_each(|(_, traffic)| traffic.reset());
+    for (_, traffic) in bench.sandbox.traffic() {
+        traffic.reset();
+    }
     let mut tick = tokio::time::interval(Duration::from_secs(1) / CHANGES_A_SECOND);
     let mut waiting: Vec<(Instant, usize, u64, i64, String)> = Vec::new();
     let mut took = Vec::new();

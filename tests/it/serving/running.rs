@@ -201,9 +201,9 @@ async fn given_three_workers_on_one_store_when_a_route_is_due_then_one_of_them_r
     let lease = std::time::Duration::from_mins(1);
     drop(dead.lock(&route, "killed", world.now(), lease).await.unwrap());
     world.advance(3_700);
-    workers.iter().for_each(|worker| {
+    for worker in &workers {
         worker.ask(&JobName::Route(route.clone()), Asked::default());
-    });
+    }
     let survived = made(3).await;
 
     assert_eq!(once, 2, "the due run was made once, not by each");
