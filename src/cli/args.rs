@@ -502,7 +502,7 @@ pub struct Audit {
 
 #[derive(Args, Debug)]
 pub struct Serve {
-    /// Address and port, instead of [serve] listen; port 0 picks a free one
+    /// Address and port, instead of serve.listen; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
 }
