@@ -1,12 +1,10 @@
 //! The conflict report on a terminal.
 
-use crmsync_core::model::{Pair, Side};
+use crmsync_core::model::{Pair, Policy, Side};
 
 use super::plan_view::one_line_text;
 use super::render::{Output, counted, joined, printable};
-use crate::report::{
-    Conflict, ConflictReport, Moment, evidence_name, kind_name, plain_name, policy_name,
-};
+use crate::report::{Conflict, ConflictReport, Moment, evidence_name, kind_name, plain_name};
 
 /// Columns of a row's ID that tell it from the others.
 pub(super) const SHORT_ID: usize = 10;
@@ -56,7 +54,7 @@ pub(super) fn detail(conflict: &Conflict) -> String {
         ("", place(conflict, Side::Left)),
         (&conflict.sides.right, conflict.shown.right.clone().unwrap_or_default()),
         ("", place(conflict, Side::Right)),
-        ("rule", conflict.rule.map(policy_name).map(text).unwrap_or_default()),
+        ("rule", conflict.rule.map(Policy::as_str).map(text).unwrap_or_default()),
         ("evidence", conflict.evidence.map(evidence_name).map(text).unwrap_or_default()),
         ("run", conflict.run.clone()),
         ("first seen", conflict.first_seen.format("%Y-%m-%d %H:%M:%S UTC").to_string()),

@@ -2,11 +2,11 @@
 
 use crmsync_core::engine::report::sentence;
 use crmsync_core::model::row::Evidence;
-use crmsync_core::model::{OpenRow, Side, Value};
+use crmsync_core::model::{OpenRow, Policy, Side, Value};
 
 use super::plan_view::{View, one_line_text};
 use super::render::counted;
-use crate::report::{plain_name, policy_name};
+use crate::report::plain_name;
 
 /// What was decided by policy, then what a person is asked.
 pub(super) fn show(rows: &[OpenRow], view: &View<'_>) -> String {
@@ -37,7 +37,7 @@ fn block(row: &OpenRow, view: &View<'_>) -> String {
     let field = row.field.as_ref().map(|field| format!(", {}", plain_name(field)));
     let verdict = match row.winner {
         Some(winner) => {
-            let rule = row.policy.map(policy_name).unwrap_or_default();
+            let rule = row.policy.map(Policy::as_str).unwrap_or_default();
             format!(": {} wins by {rule}", view.names[winner])
         }
         None => String::new(),

@@ -10,7 +10,7 @@ use super::exit::{Exit, Failure};
 use super::render::{Output, counted};
 use crate::connectors::Cost;
 use crate::report::history::History;
-use crate::report::status::{self, EntityStatus, Glance, RouteStatus};
+use crate::report::status::{self, EntityStatus, Glance, RouteStatus, span};
 
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let config = context.config()?;
@@ -104,16 +104,6 @@ fn day(status: &Glance, side: Side) -> String {
     let full = (units.min(budget) * CELLS).div_ceil(budget);
     let bar: String = (0..CELLS).map(|at| if at < full { '█' } else { '░' }).collect();
     format!("{bar} {units} of {budget} units, {calls}")
-}
-
-/// A span in its largest unit that is not zero: `45 s`, `3 min`, `5 h`, `2 d`.
-fn span(seconds: i64) -> String {
-    match seconds {
-        ..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
-    }
 }
 
 #[cfg(test)]

@@ -76,11 +76,13 @@ async fn troubles(
     let mut wrong = BTreeMap::new();
     for (name, state) in scheduler.jobs() {
         failing(&config.alerts, &name, &state, &mut wrong);
-        if let JobName::Route(route) = &name {
-            let glance = {
-                let counts = history.counts(route).await?;
-                status::glance(&history, config, route, counts, now).await?
-            };
+        // Counting walks the whole store: only where somebody wants to hear of it.
+        let counts = config.alerts.open.is_some() || config.alerts.lag.is_some();
+        if let JobName::Route(route) = &name
+            && counts
+        {
+            let counts = history.counts(route).await?;
+            let glance = status::glance(&history, config, route, counts, now).await?;
             behind(&config.alerts, &glance, &mut wrong);
         }
     }

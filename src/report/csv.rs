@@ -8,10 +8,10 @@ use std::str::FromStr as _;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use crmsync_core::model::row::Choice;
-use crmsync_core::model::{RecordId, Side, Value};
+use crmsync_core::model::{Policy, RecordId, Side, Value};
 use rust_decimal::Decimal;
 
-use super::{Conflict, ConflictReport, evidence_name, kind_name, policy_name, shown};
+use super::{Conflict, ConflictReport, evidence_name, kind_name, shown};
 
 /// Columns, in order. The first four are what reading looks at.
 const COLUMNS: [&str; 29] = [
@@ -82,7 +82,7 @@ fn cells(conflict: &Conflict) -> Vec<String> {
         shown(conflict.left.as_ref()),
         shown(conflict.right.as_ref()),
         conflict.winner.map(|winner| winner.to_string()).unwrap_or_default(),
-        conflict.rule.map(policy_name).unwrap_or_default().to_owned(),
+        conflict.rule.map(Policy::as_str).unwrap_or_default().to_owned(),
         conflict.evidence.map(evidence_name).unwrap_or_default().to_owned(),
         candidates(conflict),
     ];

@@ -1,10 +1,10 @@
 //! The conflict report as one HTML file that needs nothing else: readable on a phone, printable, all values escaped.
 
 use askama::Template;
-use crmsync_core::model::Side;
 use crmsync_core::model::row::Evidence;
+use crmsync_core::model::{Policy, Side};
 
-use super::{Conflict, ConflictReport, Moment, evidence_name, kind_name, plain_name, policy_name};
+use super::{Conflict, ConflictReport, Moment, evidence_name, kind_name, plain_name};
 
 #[derive(Template)]
 #[template(path = "conflicts.html")]
@@ -90,7 +90,7 @@ pub fn card(row: &Conflict) -> Card<'_> {
             .map_or_else(|| "whole record".to_owned(), |it| plain_name(it).replace('_', " ")),
         base: base.unwrap_or_default(),
         sides: Side::BOTH.map(|side| side_card(row, side)),
-        rule: row.rule.map(policy_name).unwrap_or_default(),
+        rule: row.rule.map(Policy::as_str).unwrap_or_default(),
         evidence: row
             .evidence
             .filter(|evidence| *evidence != Evidence::None)

@@ -226,18 +226,6 @@ impl Conflict {
     }
 }
 
-/// A policy as the mapping files spell it.
-pub const fn policy_name(policy: Policy) -> &'static str {
-    match policy {
-        Policy::Newest => "newest",
-        Policy::PreferLeft => "prefer-left",
-        Policy::PreferRight => "prefer-right",
-        Policy::Queue => "queue",
-        Policy::OwnerLeft => "owner-left",
-        Policy::OwnerRight => "owner-right",
-    }
-}
-
 /// What a decision by time rests on, in words a reviewer understands.
 pub const fn evidence_name(evidence: Evidence) -> &'static str {
     match evidence {

@@ -150,3 +150,13 @@ pub fn sides(config: &Config, route: &RouteName) -> Pair<String> {
     let unknown = || Pair::new("left".to_owned(), "right".to_owned());
     config.routes.get(route).map_or_else(unknown, |route| route.sides.clone())
 }
+
+/// A span in its largest unit that is not zero: `45 s`, `3 min`, `5 h`, `2 d`.
+pub fn span(seconds: i64) -> String {
+    match seconds {
+        ..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}

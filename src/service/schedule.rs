@@ -325,21 +325,17 @@ impl Scheduler {
             tracing::warn!("the end of a run is not remembered: {error}");
         }
         let ending = ending(exit);
-        let failures = match ending {
-            Ending::Done => 0,
-            Ending::Elsewhere => past.failures,
-            Ending::Unreachable | Ending::Stopped => past.failures + 1,
-        };
+        let after = past.after(started_at, ended_at, ending);
         let mut state = held(&job.state);
         state.running = None;
         state.last = Some(ended);
-        state.failures = failures;
+        state.failures = after.failures;
         state.runs += 1;
         if is_hint && ending == Ending::Done {
             // A run that read no list is no reason to read them later.
             return past;
         }
-        Past { started_at: Some(started_at), ended_at: Some(ended_at), ending, failures }
+        after
     }
 
     /// Runs of several jobs use several cores, and one that panics takes nothing with it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, extract::rejection::JsonRejection};
 use crmsync_core::model::{EntityName, RecordId, RouteName};
@@ -241,8 +241,7 @@ pub(super) async fn trail(State(app): State<Arc<App>>) -> Answer {
     Ok(Json(List { items, next: None }).into_response())
 }
 
-pub(super) async fn openapi(headers: HeaderMap) -> Json<Value> {
-    let _ = headers;
+pub(super) async fn openapi() -> Json<Value> {
     Json(super::openapi::document())
 }
 

@@ -20,7 +20,7 @@ use crate::report::Conflict;
 use crate::report::decision::{Typed, resolution};
 use crate::report::html::{Card, card};
 use crate::report::listing::{self, Topic, Wanted};
-use crate::store::{Deed, Message};
+use crate::store::Message;
 
 /// Rows of a page.
 const ROWS: usize = 25;
@@ -79,16 +79,11 @@ pub(super) async fn page(
     Query(filter): Query<Filter>,
     jar: CookieJar,
 ) -> Result<Response, Problem> {
-    let config = app.config();
-    let routes: Vec<_> = config.routes.keys().map(ToString::to_string).collect();
+    let (routes, route) = app.choose_route(&filter.route);
     let frame = Frame::new("Conflicts", "/conflicts", &visitor, &jar);
-    let route =
-        if filter.route.is_empty() { routes.first().cloned() } else { Some(filter.route.clone()) };
-    let route = route.unwrap_or_default();
     let name = RouteName::new(&route);
     let history = app.history();
-    let entities = app.store().route(&name).entities().await?;
-    let entities = entities.iter().map(ToString::to_string).collect();
+    let entities = app.entities(&name).await?;
     let wanted = Wanted {
         topic: Topic::Conflicts,
         entity: (!filter.entity.is_empty()).then(|| EntityName::new(&filter.entity)),
@@ -230,8 +225,7 @@ pub(super) async fn make(
     };
     app.store().receive(route, &[Message::Decision(decision)], now).await?;
     let subject = format!("{route} {row}: {}", typed.choice);
-    let deed = Deed { at: now, who: visitor.name.clone(), action: "decide".into(), subject };
-    app.store().note_deed(&deed).await?;
+    app.note(&visitor.name, "decide", subject).await?;
     Ok(Ok(()))
 }
 
@@ -245,9 +239,7 @@ pub(super) async fn take_back(
     let taken = app.store().take_back(route, row).await?;
     if taken {
         let subject = format!("{route} {row}");
-        let deed =
-            Deed { at: app.now(), who: visitor.name.clone(), action: "take-back".into(), subject };
-        app.store().note_deed(&deed).await?;
+        app.note(&visitor.name, "take-back", subject).await?;
     }
     Ok(taken)
 }

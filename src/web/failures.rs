@@ -14,7 +14,7 @@ use super::App;
 use super::auth::Visitor;
 use super::frame::{Frame, Instant, escaped, say, show};
 use super::problem::Problem;
-use crate::store::{Deed, Message, Quarantine};
+use crate::store::{Message, Quarantine};
 
 /// Rows of a page.
 const ROWS: usize = 100;
@@ -52,16 +52,10 @@ pub(super) async fn page(
     Query(filter): Query<Filter>,
     jar: CookieJar,
 ) -> Result<Response, Problem> {
-    let config = app.config();
-    let routes: Vec<_> = config.routes.keys().map(ToString::to_string).collect();
-    let route = if filter.route.is_empty() {
-        routes.first().cloned().unwrap_or_default()
-    } else {
-        filter.route
-    };
+    let (routes, route) = app.choose_route(&filter.route);
     let name = RouteName::new(&route);
     let all = app.store().route(&name).quarantines().await?;
-    let sides = config.routes.get(&name).map(|route| route.sides.clone());
+    let sides = app.config().routes.get(&name).map(|route| route.sides.clone());
     let row = |quarantine: &Quarantine| Row {
         entity: quarantine.key.entity.to_string(),
         side: sides.as_ref().map(|sides| sides[quarantine.key.side].clone()).unwrap_or_default(),
@@ -109,9 +103,7 @@ pub(super) async fn release(
     if !messages.is_empty() {
         app.store().receive(route, &messages, app.now()).await?;
         let subject = format!("{route} {}", record.unwrap_or("all"));
-        let deed =
-            Deed { at: app.now(), who: visitor.name.clone(), action: "retry".into(), subject };
-        app.store().note_deed(&deed).await?;
+        app.note(&visitor.name, "retry", subject).await?;
     }
     Ok(messages.len())
 }

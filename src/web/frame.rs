@@ -142,13 +142,3 @@ impl fmt::Display for Instant {
         write!(f, "<time datetime=\"{machine}\">{person}</time>")
     }
 }
-
-/// A span in its largest unit that is not zero: `45 s`, `3 min`, `5 h`, `2 d`.
-pub(super) fn span(seconds: i64) -> String {
-    match seconds {
-        ..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
-    }
-}

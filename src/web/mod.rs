@@ -23,7 +23,7 @@ mod webhook;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -38,7 +38,7 @@ use crate::report::status::Counts;
 use crate::report::{SideFacts, sides};
 use crate::service::Scheduler;
 use crate::service::webhooks::Webhooks;
-use crate::store::Store;
+use crate::store::{Deed, Store, StoreError};
 
 pub use router::{Access, listing};
 
@@ -121,23 +121,20 @@ impl App {
     /// What the store holds of a route: counted now where that is quick, as counted last where it is not. A million
     /// links take longer to count than a page may take.
     async fn counts(self: &Arc<Self>, route: &RouteName) -> Counts {
-        let known = |app: &Self, change: &mut dyn FnMut(&mut Counted)| {
-            let mut all = app.counts.lock().unwrap_or_else(PoisonError::into_inner);
-            let counted = all.entry(route.clone()).or_default();
-            change(counted);
-            counted.clone()
+        let before = {
+            let mut all = self.counted();
+            let known = all.entry(route.clone()).or_default();
+            let before = known.clone();
+            known.counting = true;
+            before
         };
-        let mut was_counting = false;
-        let before = known(self, &mut |counted| {
-            was_counting = std::mem::replace(&mut counted.counting, true);
-        });
-        if was_counting {
+        if before.counting {
             return before.counts;
         }
         let (app, name) = (Arc::clone(self), route.clone());
         let count = tokio::spawn(async move {
             let counted = app.history().counts(&name).await;
-            let mut all = app.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = app.counted();
             let known = all.entry(name).or_default();
             known.counting = false;
             match counted {
@@ -147,7 +144,31 @@ impl App {
         });
         // Late or not, it is told with the next page.
         let _ = tokio::time::timeout(QUICKLY, count).await;
-        known(self, &mut |_| {}).counts
+        self.counted().get(route).map(|known| known.counts.clone()).unwrap_or_default()
+    }
+
+    fn counted(&self) -> MutexGuard<'_, BTreeMap<RouteName, Counted>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names of all routes, and the one that is asked for: the first where none is.
+    fn choose_route(&self, asked: &str) -> (Vec<String>, String) {
+        let routes: Vec<_> = self.config().routes.keys().map(ToString::to_string).collect();
+        let chosen =
+            if asked.is_empty() { routes.first().cloned() } else { Some(asked.to_owned()) };
+        (routes, chosen.unwrap_or_default())
+    }
+
+    /// Entities that a route knows, for people to choose from.
+    async fn entities(&self, route: &RouteName) -> Result<Vec<String>, StoreError> {
+        let entities = self.store().route(route).entities().await?;
+        Ok(entities.iter().map(ToString::to_string).collect())
+    }
+
+    /// Writes down what somebody did.
+    async fn note(&self, who: &str, action: &str, subject: String) -> Result<(), StoreError> {
+        let (who, action) = (who.to_owned(), action.to_owned());
+        self.store().note_deed(&Deed { at: self.now(), who, action, subject }).await
     }
 
     /// Links into both sides of a route and their zones, asked for now and then.

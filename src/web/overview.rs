@@ -12,14 +12,14 @@ use serde::Deserialize;
 
 use super::App;
 use super::auth::Visitor;
-use super::frame::{Frame, Instant, say, show, span};
+use super::frame::{Frame, Instant, say, show};
 use super::problem::Problem;
 use crate::connectors::Cost;
 use crate::report::history::History;
-use crate::report::status;
+use crate::report::status::{self, span};
 use crate::service::run::Mode;
 use crate::service::{Asked, JobName, JobState};
-use crate::store::{Deed, RunRecord, StoreError};
+use crate::store::{RunRecord, StoreError};
 
 #[derive(Template)]
 #[template(path = "web/overview.html")]
@@ -224,7 +224,7 @@ pub(super) async fn run_now(
     Ok(say(jar, &format!("{route}: a run begins as soon as none is under way."), "/"))
 }
 
-/// Asks for a run of a route or `replication/NAME`, and writes down who did.
+/// Asks for a run of a route or `replication:NAME`, and writes down who did.
 pub(super) async fn start(
     app: &App,
     visitor: &Visitor,
@@ -242,8 +242,7 @@ pub(super) async fn start(
     if !app.scheduler.jobs().iter().any(|(known, _)| *known == job) {
         return Err(Problem::new(StatusCode::NOT_FOUND, format!("there is no route `{name}`")));
     }
-    let deed = Deed { at: app.now(), who: visitor.name.clone(), action: action.into(), subject };
-    app.store().note_deed(&deed).await?;
+    app.note(&visitor.name, action, subject).await?;
     app.scheduler.ask(&job, Asked { mode, approve, ..Asked::default() });
     Ok(())
 }

@@ -86,14 +86,10 @@ pub(super) async fn page(
     Query(search): Query<Search>,
     jar: CookieJar,
 ) -> Result<Response, Problem> {
-    let config = app.config();
-    let routes: Vec<_> = config.routes.keys().map(ToString::to_string).collect();
-    let route =
-        if search.route.is_empty() { routes.first().cloned() } else { Some(search.route.clone()) };
-    let route = RouteName::new(route.unwrap_or_default());
+    let (routes, route) = app.choose_route(&search.route);
+    let route = RouteName::new(route);
     let history = app.history();
-    let entities = app.store().route(&route).entities().await?;
-    let entities = entities.iter().map(ToString::to_string).collect();
+    let entities = app.entities(&route).await?;
     let found = if search.id.trim().is_empty() {
         Outcome::NotAsked
     } else {

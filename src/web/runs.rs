@@ -7,16 +7,16 @@ use axum::Extension;
 use axum::extract::{Form, Path, Query, State};
 use axum::response::Response;
 use axum_extra::extract::CookieJar;
-use crmsync_core::model::{OpKind, RouteName, Side};
+use crmsync_core::model::{OpKind, RouteName};
 use serde::Deserialize;
 
 use super::App;
 use super::auth::Visitor;
-use super::frame::{Frame, Instant, say, show, span};
+use super::frame::{Frame, Instant, say, show};
 use super::problem::Problem;
-use crate::report::status::sides;
+use crate::report::status::{sides, span};
 use crate::service::{Asked, JobName, Review};
-use crate::store::{Deed, Effect, RunRecord};
+use crate::store::{Effect, RunRecord};
 
 /// Runs of a page, and writes of a run that are shown.
 const RUNS: u64 = 50;
@@ -101,7 +101,7 @@ pub(super) async fn one(
     let paused = history.meta(&run.route).await?.paused;
     let shown = effects.iter().take(WRITES).filter_map(|effect| {
         let side = effect.op.writes()?;
-        Some(write(effect, side, &names[side]))
+        Some(write(effect, &names[side]))
     });
     let page = RunPage {
         frame: Frame::new("Run", "/runs", &visitor, &jar),
@@ -142,9 +142,7 @@ pub(super) async fn review(
         "accept" => (Review::Accept(id.clone()), "stays taken back"),
         other => return Err(Problem::refused(format!("`{other}` is no choice"))),
     };
-    let (at, who) = (app.now(), visitor.name);
-    let deed = Deed { at, who, action: form.choice, subject: format!("{} {id}", run.route) };
-    app.store().note_deed(&deed).await?;
+    app.note(&visitor.name, &form.choice, format!("{} {id}", run.route)).await?;
     let asked = Asked { review: Some(review), ..Asked::default() };
     app.scheduler.ask(&JobName::Route(run.route), asked);
     Ok(say(jar, &format!("The run {said}."), &format!("/runs/{id}")))
@@ -178,7 +176,7 @@ fn row(run: &RunRecord) -> RunRow {
     }
 }
 
-fn write(effect: &Effect, _side: Side, name: &str) -> Write {
+fn write(effect: &Effect, name: &str) -> Write {
     let what = match &effect.op.kind {
         OpKind::Create { .. } => "created",
         OpKind::Update { .. } => "updated",

@@ -16,7 +16,6 @@ use super::App;
 use super::auth::{COOKIE, address, is_same_origin};
 use super::problem::Problem;
 use crate::service::people::{digest, hash_password, is_password};
-use crate::store::Deed;
 
 #[derive(Template)]
 #[template(path = "web/sign_in.html")]
@@ -97,13 +96,7 @@ pub(super) async fn sign_in(
     let (now, lasts) = (app.now(), app.config().serve.sign_in_for);
     let until = now + TimeDelta::from_std(lasts).unwrap_or(TimeDelta::hours(12));
     app.store().save_session(&digest(&cookie), &person.name, now, until).await?;
-    let deed = Deed {
-        at: now,
-        who: person.name.clone(),
-        action: "sign-in".into(),
-        subject: address(&from).to_string(),
-    };
-    app.store().note_deed(&deed).await?;
+    app.note(&person.name, "sign-in", address(&from).to_string()).await?;
     let mut cookie = Cookie::new(COOKIE, cookie);
     cookie.set_path("/");
     cookie.set_http_only(true);

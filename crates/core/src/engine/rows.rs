@@ -140,7 +140,7 @@ fn show<'v>(unit: &Unit<'_>, get: impl Fn(&FieldName) -> Option<&'v Value>) -> O
 fn explain(verdict: Verdict, winner: Option<Side>) -> String {
     let what = report::sentence(verdict.code);
     let who = match winner {
-        Some(side) => format!("{side} wins by {}", policy_name(verdict.policy)),
+        Some(side) => format!("{side} wins by {}", verdict.policy.as_str()),
         None => "waits for a person".to_owned(),
     };
     let how = match (verdict.evidence, verdict.policy) {
@@ -154,15 +154,4 @@ fn explain(verdict: Verdict, winner: Option<Side>) -> String {
         (None, _) => "",
     };
     format!("{what}; {who}{how}")
-}
-
-const fn policy_name(policy: Policy) -> &'static str {
-    match policy {
-        Policy::Newest => "newest",
-        Policy::PreferLeft => "prefer-left",
-        Policy::PreferRight => "prefer-right",
-        Policy::Queue => "queue",
-        Policy::OwnerLeft => "owner-left",
-        Policy::OwnerRight => "owner-right",
-    }
 }

@@ -66,6 +66,24 @@ pub struct Past {
     pub failures: u32,
 }
 
+impl Past {
+    /// The past after one more run.
+    #[must_use]
+    pub fn after(
+        &self,
+        started_at: DateTime<Utc>,
+        ended_at: DateTime<Utc>,
+        ending: Ending,
+    ) -> Self {
+        let failures = match ending {
+            Ending::Done => 0,
+            Ending::Elsewhere => self.failures,
+            Ending::Unreachable | Ending::Stopped => self.failures + 1,
+        };
+        Self { started_at: Some(started_at), ended_at: Some(ended_at), ending, failures }
+    }
+}
+
 /// How a run ended, as far as the next one depends on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Ending {

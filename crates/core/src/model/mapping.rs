@@ -89,6 +89,20 @@ pub enum Policy {
     OwnerRight,
 }
 
+impl Policy {
+    /// As mapping files spell it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Newest => "newest",
+            Self::PreferLeft => "prefer-left",
+            Self::PreferRight => "prefer-right",
+            Self::Queue => "queue",
+            Self::OwnerLeft => "owner-left",
+            Self::OwnerRight => "owner-right",
+        }
+    }
+}
+
 /// What happens to an edit on the side that does not own a field: semantics §8.3.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
