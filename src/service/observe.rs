@@ -80,6 +80,7 @@ impl<'a> Observer<'a> {
             add(&mut accepted, self.full_scan(&mut cursor).await?);
         }
         add(&mut accepted, self.drain_dirty().await?);
+        self.look_again(&mut cursor).await?;
         Ok(accepted)
     }
 
@@ -102,7 +103,7 @@ impl<'a> Observer<'a> {
             started_at: DateTime::UNIX_EPOCH,
         });
         let (mut accepted, mut restarts, mut newest) = (Accepted::default(), 0, scan.since);
-        let mut watch = Watch::on(self.canary(cursor).await?);
+        let mut watch = Watch::on(self.canary(cursor).await?.map(|(canary, _)| canary));
         loop {
             self.run.check_cancelled()?;
             let key = scan.page.clone().map(PageKey);
@@ -125,8 +126,9 @@ impl<'a> Observer<'a> {
             scan.page = page.next.as_ref().map(|next| next.0.clone());
             let (done, rows) = (page.next.is_none(), page.records.len());
             cursor.scan = (!done).then(|| scan.clone());
-            if done && watch.is_sound() {
+            if done && self.vouches(&watch, cursor).await? {
                 cursor.watermark = cursor.watermark.max(Some(started(&scan, newest)));
+                cursor.canary = watch.next();
             }
             if done {
                 cursor.deleted_watermark = cursor.deleted_watermark.or(cursor.watermark);
@@ -171,7 +173,7 @@ impl<'a> Observer<'a> {
     /// about the time, and what was stamped in between would never be listed.
     async fn delta(&self, cursor: &mut Cursor) -> Result<Option<Accepted>, ServiceError> {
         let overlap = TimeDelta::seconds(self.run.settings.overlap_seconds);
-        let canary = self.canary(cursor).await?;
+        let canary = self.canary(cursor).await?.map(|(canary, _)| canary);
         let from = cursor.watermark.map(|watermark| watermark - overlap);
         // The canary costs no call: it comes with the list that is asked for anyway.
         let from = from.map(|from| canary.as_ref().map_or(from, |one| from.min(one.modified_at)));
@@ -215,7 +217,7 @@ impl<'a> Observer<'a> {
                 let clean = last && (pages == 1 || safe || pass >= MOST_PASSES);
                 if clean {
                     first_answer = first_answer.or(began);
-                    if watch.is_sound() {
+                    if self.vouches(&watch, cursor).await? {
                         cursor.watermark = cursor.watermark.max(first_answer.or(newest));
                     } else {
                         self.doubt_listing(&watch).await?;
@@ -239,22 +241,60 @@ impl<'a> Observer<'a> {
         Ok(Some(accepted))
     }
 
-    /// The canary, unless it is known to be gone, or stays away from listings although it can be read.
-    async fn canary(&self, cursor: &Cursor) -> Result<Option<Canary>, ServiceError> {
+    /// The canary and whether it is known to exist, unless it is known to be gone, or stays away from listings
+    /// although it can be read.
+    async fn canary(&self, cursor: &Cursor) -> Result<Option<(Canary, Presence)>, ServiceError> {
         let Some(canary) = &cursor.canary else { return Ok(None) };
         let ids = BTreeSet::from([canary.id.clone()]);
         let known = self.store.presence(&self.entity.name, self.side, &ids).await?;
-        let keeps = match known.get(&canary.id) {
-            Some((Presence::Alive, in_scope)) => *in_scope && canary.missed < MOST_MISSED,
+        let Some(&(presence, in_scope)) = known.get(&canary.id) else { return Ok(None) };
+        let keeps = match presence {
+            Presence::Alive => in_scope && canary.missed < MOST_MISSED,
             // Rights may be lost for long: as long as it cannot be seen, nothing is concluded.
-            Some((Presence::Invisible, _)) => true,
-            Some((Presence::Deleted, _)) | None => false,
+            Presence::Invisible => true,
+            Presence::Deleted => false,
         };
-        Ok(keeps.then(|| canary.clone()))
+        Ok(keeps.then(|| (canary.clone(), presence)))
+    }
+
+    /// Whether a listing shows that we still see what we saw: by its canary or, without one, by any row at all.
+    /// An empty one says nothing about a side that holds records, and must not move the watermark over theirs.
+    async fn vouches(&self, watch: &Watch, cursor: &mut Cursor) -> Result<bool, ServiceError> {
+        let vouched = match &watch.canary {
+            Some(_) => watch.seen,
+            None => watch.rows > 0 || self.known(1).await?.is_empty(),
+        };
+        cursor.blind = !vouched && (cursor.blind || watch.canary.is_some());
+        Ok(vouched)
+    }
+
+    /// What reading it by id told of a canary that a listing lacked. It may be deleted, and our sight as good as
+    /// before; or readable, and only left out of listings.
+    async fn look_again(&self, cursor: &mut Cursor) -> Result<(), ServiceError> {
+        if !cursor.blind {
+            return Ok(());
+        }
+        match self.canary(cursor).await? {
+            None if self.canary_is_readable().await? != Some(false) => cursor.blind = false,
+            Some((mut canary, Presence::Alive)) => {
+                canary.missed += 1;
+                cursor.canary = Some(canary);
+            }
+            None | Some(_) => return Ok(()),
+        }
+        Ok(self.store.save_cursor(&self.entity.name, self.side, cursor).await?)
+    }
+
+    /// A few of the records that are known to be alive.
+    async fn known(&self, most: u64) -> Result<Vec<RecordId>, ServiceError> {
+        Ok(self.store.unseen(&self.entity.name, self.side, u64::MAX >> 1, None, most).await?)
     }
 
     /// A listing without its canary: the canary is read by id, to learn whether it or our sight is gone.
     async fn doubt_listing(&self, watch: &Watch) -> Result<(), ServiceError> {
+        if watch.canary.is_none() {
+            return Ok(());
+        }
         tracing::warn!(side = %self.side, entity = %self.entity.name, "a listing shows less than the last one did");
         let hints: Vec<_> =
             watch.canary.iter().map(|canary| (canary.id.clone(), "canary".to_owned())).collect();
@@ -415,7 +455,7 @@ impl<'a> Observer<'a> {
         let settled =
             dirty.missing_since.is_some_and(|first| now - first >= self.run.settings.settle);
         let sees_all = self.run.route.accounts[self.side].sees_all;
-        if settled && sees_all && self.canary_is_readable().await? {
+        if settled && sees_all && self.canary_is_readable().await? == Some(true) {
             return Ok(deletion(self.side, &dirty.id, DeleteEvidence::Weak, None, None));
         }
         let missing_since = dirty.missing_since.or(Some(now));
@@ -430,17 +470,17 @@ impl<'a> Observer<'a> {
     }
 
     /// Whether the configured record, or another known one, is readable: without it, nothing is inferred from
-    /// absence.
-    async fn canary_is_readable(&self) -> Result<bool, ServiceError> {
+    /// absence. `None` when nothing is known that could be read.
+    pub(super) async fn canary_is_readable(&self) -> Result<Option<bool>, ServiceError> {
         let canaries = match &self.entity.canaries[self.side] {
             Some(canary) => vec![canary.clone()],
-            None => self.store.unseen(&self.entity.name, self.side, u64::MAX >> 1, None, 5).await?,
+            None => self.known(5).await?,
         };
         if canaries.is_empty() {
-            return Ok(false);
+            return Ok(None);
         }
         let page = self.connector.fetch(self.module, &canaries, &self.fields).await?;
-        Ok(!page.records.is_empty())
+        Ok(Some(!page.records.is_empty()))
     }
 
     fn retry_later(&self, dirty: &Dirty, code: Code) -> Absence {
@@ -531,6 +571,8 @@ impl<'a> Observer<'a> {
 struct Watch {
     canary: Option<Canary>,
     seen: bool,
+    /// Rows shown, the unreadable ones too.
+    rows: usize,
     tip: Option<Canary>,
     /// Rows stamped as late as the tip.
     tied: usize,
@@ -538,13 +580,14 @@ struct Watch {
 
 impl Watch {
     const fn on(canary: Option<Canary>) -> Self {
-        Self { canary, seen: false, tip: None, tied: 0 }
+        Self { canary, seen: false, rows: 0, tip: None, tied: 0 }
     }
 
     fn look_at(&mut self, page: &Page) {
         let undecodable = page.undecodable.iter().filter_map(|row| row.id.as_ref());
         let mut listed = page.records.iter().map(|record| &record.id).chain(undecodable);
         let canary = self.canary.as_ref().map(|canary| &canary.id);
+        self.rows += page.records.len() + page.undecodable.len();
         self.seen |= canary.is_some_and(|canary| listed.any(|id| id == canary));
         for record in &page.records {
             let Some(modified_at) = record.modified_at else { continue };
@@ -558,16 +601,10 @@ impl Watch {
         }
     }
 
-    const fn is_sound(&self) -> bool {
-        self.canary.is_none() || self.seen
-    }
-
     /// The newest row that was seen, unless an import stamped so many alike that each listing would bring them all.
     fn next(&self) -> Option<Canary> {
         match &self.canary {
-            Some(canary) if !self.seen => {
-                Some(Canary { missed: canary.missed + 1, ..canary.clone() })
-            }
+            Some(canary) if !self.seen => Some(canary.clone()),
             Some(_) | None => self.tip.clone().filter(|_| self.tied <= MOST_TIED),
         }
     }
@@ -593,6 +630,7 @@ fn forget_watermarks(cursor: &Cursor) -> Cursor {
         scan: None,
         epoch: cursor.epoch,
         canary: None,
+        blind: cursor.blind,
     }
 }
 

@@ -222,8 +222,9 @@ impl<'a> Planner<'a> {
         let mut complete = Pair::new(false, false);
         let mut unhealthy = Pair::new(false, false);
         for side in Side::BOTH {
-            complete[side] = self.store.cursor(entity, side).await?.complete;
-            unhealthy[side] = complete[side]
+            let cursor = self.store.cursor(entity, side).await?;
+            complete[side] = cursor.complete && !cursor.blind;
+            unhealthy[side] = cursor.complete
                 && live_links > 0
                 && self.store.alive(entity, side).await? * 100
                     < live_links * self.run.settings.guards.empty_side_percent;

@@ -148,11 +148,16 @@ impl<'a> Recovery<'a> {
         self.reader.scan_since(since).await?;
         let sources: Vec<_> = lost.iter().map(|lost| lost.source.clone()).collect();
         let holders = self.store.by_external_id(&self.entity.name, self.side, &sources).await?;
+        // What cannot be seen may well have been made: without sight, not finding it proves nothing.
+        let blind = sources.iter().any(|source| !holders.contains_key(source))
+            && self.reader.canary_is_readable().await? == Some(false);
         let ending = |lost: &Lost<'i>| {
             let twins = holders.get(lost.source).into_iter().flatten();
             // Of several the lowest stays (semantics §6.4); the others are asked about.
             let Some(id) = twins.map(|holder| &holder.id).min() else {
-                return (lost.intent, Ending::Dropped { dirty: false });
+                let nothing =
+                    if blind { Ending::InDoubt } else { Ending::Dropped { dirty: false } };
+                return (lost.intent, nothing);
             };
             let baseline = created(self.side, lost.fields, lost.from);
             let after = lost.fields.clone();

@@ -74,6 +74,9 @@ pub struct Cursor {
     /// The newest record that was listed, for the next listing to show again.
     #[serde(default)]
     pub canary: Option<Canary>,
+    /// The last listing lacked its canary: nothing follows from what else it lacks.
+    #[serde(default)]
+    pub blind: bool,
 }
 
 /// A record that a listing must show again: one without it shows less than it did, and proves nothing.
@@ -81,7 +84,7 @@ pub struct Cursor {
 pub struct Canary {
     pub id: RecordId,
     pub modified_at: DateTime<Utc>,
-    /// Listings in a row without it.
+    /// Listings in a row that lacked it although it could be read by id.
     pub missed: u32,
 }
 

@@ -63,11 +63,13 @@ fn rights_change(world: &mut World, dice: &mut Dice) {
         let access = *dice.pick(&[Access::Forbidden, Access::Unseen]);
         world.note(|| format!("Contacts are {access:?}"));
         world.crms.zoho.set_access("Contacts", access);
+        world.ledger.sightless = true;
     }
     if dice.chance(120) {
         let loss = *dice.pick(&[Loss::Rows, Loss::Forbidden]);
         world.note(|| format!("persons lose {loss:?}"));
         world.crms.pipedrive.lose("persons", loss);
+        world.ledger.sightless = true;
     }
 }
 
@@ -129,6 +131,7 @@ pub(crate) fn regain(world: &mut World) {
     crms.zoho.change_field("Contacts", "Phone", |field| field.length = 50);
     crms.pipedrive.limit(|limits| limits.on = false);
     crms.pipedrive.clear_rules();
+    world.ledger.sightless = false;
     for (side, id) in std::mem::take(&mut world.locked) {
         if side == Side::Left {
             crms.zoho.unlock("Contacts", id.parse().unwrap());

@@ -304,6 +304,7 @@ impl History {
             let mut world = lock(&self.world);
             (world.storm, world.bustle, world.page) = (0, 0, 500);
             clouds::regain(&mut world);
+            people::look_again(&mut world, Side::Left, Kind::Account);
             world.crms.zoho.clear_automations();
             world.crms.pipedrive.commit_late(0, 0, TimeDelta::zero());
             world.automated = false;

@@ -237,7 +237,9 @@ impl Rest {
                 |side: Side, id: &str| Who { side, kind: Kind::Account, id: id.to_owned() };
             let wanted =
                 ledger.partner(&account(Side::Left, &here.account)).map(|who| who.id.clone());
-            let both = !here.account.is_empty() && !there.account.is_empty();
+            // A reference to a record that is gone is left as it is: semantics §12.
+            let ends = [account(Side::Left, &here.account), account(Side::Right, &there.account)];
+            let both = ends.iter().all(|end| ledger.shown.contains_key(end));
             let Some(link) = self.link_of(left) else { continue };
             if both
                 && wanted.is_some_and(|id| id != there.account)

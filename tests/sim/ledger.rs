@@ -51,6 +51,8 @@ pub(crate) struct Ledger {
     edits: BTreeMap<(Who, Unit), Edit>,
     /// What the pair last agreed on, by its left end.
     agreed: BTreeMap<(Who, Unit), String>,
+    /// What the engine wrote into a record, and knows that it did.
+    told: BTreeMap<(Who, Unit), BTreeSet<String>>,
     /// Everything that any person ever wrote.
     ever: BTreeSet<String>,
     /// Live links as the store has them.
@@ -87,6 +89,8 @@ pub(crate) struct Ledger {
     pub(crate) phones_redefined: bool,
     /// Whether servers cut values without a word.
     pub(crate) truncates: bool,
+    /// Whether some records could not be seen since the last run began.
+    pub(crate) sightless: bool,
 }
 
 impl Ledger {
@@ -141,9 +145,12 @@ impl Ledger {
         for (unit, value) in who.kind.units().iter().zip(&now.units) {
             let automated = value.ends_with(AUTOMATED) && who.side == Side::Left;
             if author == Author::Person && !is_back || automated {
-                self.wrote(who, *unit, value);
+                self.wrote_as(who, *unit, value, !automated);
             } else if author != Author::Person {
                 self.must_be_known(who, *unit, value);
+            }
+            if author != Author::Person {
+                self.told(who, *unit, value);
             }
         }
         self.shown.insert(who.clone(), now);
@@ -161,7 +168,12 @@ impl Ledger {
         let origin = Who { side: who.side.other(), kind: who.kind, id: source.clone() };
         let group = (who.side, who.kind, source);
         let before = self.made.get(&group).cloned().unwrap_or_default();
-        let twin = before.iter().find(|one| self.shown.contains_key(*one));
+        // Nothing tells of a twin whose external ID a person cleared, once the store forgot it.
+        let is_lost = |one: &Who| {
+            self.forgotten.contains(one)
+                && self.shown.get(one).is_some_and(|shown| shown.external.is_empty())
+        };
+        let twin = before.iter().find(|one| self.shown.contains_key(*one) && !is_lost(one));
         if let Some(twin) = twin {
             self.broken("I6", format!("{who} was made although {twin} stands for {origin}"));
         }
@@ -194,18 +206,33 @@ impl Ledger {
             let automated = new.ends_with(AUTOMATED) && who.side == Side::Left;
             if author == Author::Person || automated {
                 self.wrote_as(who, *unit, new, !automated);
+                if author != Author::Person {
+                    self.told(who, *unit, new);
+                }
             } else {
                 if author == Author::Engine {
                     self.must_not_be_frozen(who, at);
                 }
                 self.engine_wrote(who, *unit, old, new);
             }
-            self.compare(who, *unit);
         }
+        // The engine has read both before it wrote; of what people make the same it learns later.
+        if author == Author::Engine {
+            for unit in who.kind.units() {
+                self.compare(who, *unit);
+            }
+        }
+    }
+
+    /// The engine wrote a value; what a workflow made of it at once is its value too.
+    fn told(&mut self, who: &Who, unit: Unit, value: &str) {
+        let all = self.told.entry((who.clone(), unit)).or_default();
+        all.extend([value.to_owned(), value.trim_end_matches(AUTOMATED).to_owned()]);
     }
 
     fn engine_wrote(&mut self, who: &Who, unit: Unit, old: &str, new: &str) {
         self.must_be_known(who, unit, new);
+        self.told(who, unit, new);
         *self.writes.entry((who.clone(), unit)).or_default() += 1;
         let read = self.read.get(who).copied().unwrap_or(0);
         let key = (who.clone(), unit);
@@ -235,6 +262,7 @@ impl Ledger {
     /// A write of the engine went out and its end is not known to it.
     pub(crate) fn doubt(&mut self, who: &Who, at: DateTime<Utc>) {
         self.reopen(Some(who));
+        self.told.retain(|(one, _), _| one != who);
         for one in [Some(who.clone()), self.pairs.get(who).cloned()].into_iter().flatten() {
             self.doubts.insert(one, at + FROZEN);
         }
@@ -255,7 +283,14 @@ impl Ledger {
         if author == Author::Engine {
             self.must_not_be_frozen(who, at);
         }
-        let known = self.partners.get(who).cloned().unwrap_or_default();
+        let mut known = self.partners.get(who).cloned().unwrap_or_default();
+        // A process that died after it had made the record never told of the pair.
+        let origins = self.made.iter().filter(|(_, made)| made.contains(who));
+        known.extend(origins.map(|((side, kind, id), _)| Who {
+            side: side.other(),
+            kind: *kind,
+            id: id.clone(),
+        }));
         if !known.iter().any(|one| self.buried.contains_key(one) || self.revived.contains(one)) {
             let known: Vec<_> = known.iter().map(ToString::to_string).collect();
             let text = format!("{who} was deleted although nobody deleted {}", known.join(", "));
@@ -265,9 +300,13 @@ impl Ledger {
         let pending = |unit: &&Unit| {
             let edit = self.edits.get(&(who.clone(), **unit));
             let is_known = |value: &str| {
-                let pairs = known.iter().flat_map(|one| [one, who]);
-                pairs.into_iter().any(|left| {
-                    self.agreed.get(&(left.clone(), **unit)).is_some_and(|agreed| agreed == value)
+                known.iter().flat_map(|one| [one, who]).any(|one| {
+                    let key = (one.clone(), **unit);
+                    let same = |known: &String| {
+                        known == value || self.truncates && value.starts_with(known.as_str())
+                    };
+                    self.agreed.get(&key).is_some_and(same)
+                        || self.told.get(&key).is_some_and(|told| told.iter().any(same))
                 })
             };
             edit.is_some_and(|edit| {
@@ -285,20 +324,22 @@ impl Ledger {
         self.shown.remove(who);
     }
 
-    fn wrote(&mut self, who: &Who, unit: Unit, value: &str) {
-        self.wrote_as(who, unit, value, true);
-    }
-
     fn wrote_as(&mut self, who: &Who, unit: Unit, value: &str, is_real: bool) {
         self.ever.insert(value.to_owned());
         let edit = Edit { value: value.to_owned(), tick: self.tick, is_real };
         self.edits.insert((who.clone(), unit), edit);
     }
 
+    /// What a record shows counts as written, unless it is known to be.
     fn may_have_written(&mut self, who: &Who, unit: Unit) {
+        if !self.shown.contains_key(who) {
+            return;
+        }
         let value = self.value(who, unit).to_owned();
-        let edit = Edit { value, tick: self.tick, is_real: false };
-        self.edits.entry((who.clone(), unit)).or_insert(edit);
+        let key = (who.clone(), unit);
+        if self.edits.get(&key).is_none_or(|known| known.value != value) {
+            self.edits.insert(key, Edit { value, tick: self.tick, is_real: false });
+        }
     }
 
     /// I3, where both sides of a pair come to show the same: it must be the last word of one of them.
@@ -306,10 +347,14 @@ impl Ledger {
         let Some(other) = self.pairs.get(who).cloned() else { return };
         let value = self.value(who, unit).to_owned();
         let both = [who, &other].iter().all(|one| self.shown.contains_key(*one));
-        if self.amnesia || !both || self.value(&other, unit) != value {
+        if !both || self.value(&other, unit) != value {
             return;
         }
         let left = if who.side == Side::Left { who } else { &other };
+        if self.amnesia {
+            self.agreed.insert((left.clone(), unit), value);
+            return;
+        }
         let last: Vec<_> = [who, &other]
             .into_iter()
             .filter_map(|one| self.edits.get(&(one.clone(), unit)))
@@ -351,8 +396,11 @@ impl Ledger {
         }
     }
 
-    /// Nothing is in doubt: what is the same on both sides is agreed.
+    /// A run is through and nothing is in doubt: what is the same on both sides is agreed, as far as it could be seen.
     pub(crate) fn nothing_in_doubt(&mut self) {
+        if self.sightless {
+            return;
+        }
         let lefts: Vec<_> =
             self.pairs.keys().filter(|who| who.side == Side::Left).cloned().collect();
         for left in lefts {
@@ -386,9 +434,10 @@ impl Ledger {
     /// A new pair: where it differs, each value that a person wrote may win.
     fn paired(&mut self, left: &Who, right: &Who) {
         for unit in left.kind.units() {
-            for one in [left, right] {
-                let made = self.made.values().flatten().any(|made| made == one);
-                if !made {
+            for (one, other) in [(left, right), (right, left)] {
+                let origin = (one.side, one.kind, other.id.clone());
+                let copies = self.made.get(&origin).is_some_and(|made| made.contains(one));
+                if !copies {
                     self.may_have_written(one, *unit);
                 }
             }
@@ -399,7 +448,7 @@ impl Ledger {
     /// The store was put back to an earlier state.
     pub(crate) fn restored(&mut self) {
         self.amnesia = true;
-        self.forgotten.extend(self.pairs.keys().cloned());
+        self.forgotten.extend(self.partners.keys().cloned());
         self.forget_doubts();
         let lefts: Vec<_> =
             self.pairs.keys().filter(|who| who.side == Side::Left).cloned().collect();

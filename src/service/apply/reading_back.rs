@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crmsync_core::engine::rewrite::{LastChange, ReadBack, is_rewrite};
 use crmsync_core::model::mapping::AuditWrites;
 use crmsync_core::model::row::{OpenRow, RowId, RowKind};
 use crmsync_core::model::{
@@ -144,11 +145,19 @@ fn rewritten(side: Side, done: &[(&Ready<'_>, &Written)], observed: &[Observed])
     let mut rewrites = Vec::new();
     for (ready, written) in done {
         let Some(now) = by_id.get(&written.id) else { continue };
+        let last = match written.stored {
+            Some(_) => LastChange::Ours,
+            None => LastChange::between(written.modified_at, now.modified_at),
+        };
         let fields: BTreeMap<_, _> = ready
             .values
             .iter()
             .filter_map(|(field, intended)| {
-                let kept = now.fields.get(field).filter(|kept| *kept != intended)?;
+                let before = ready.intent.before.get(field);
+                let kept = now.fields.get(field)?;
+                if !is_rewrite(ReadBack { before, intended, kept }, last) {
+                    return None;
+                }
                 let source = ready.op.source_value(field)?;
                 Some((field.clone(), Pair::from_side(side, kept.clone(), source.clone())))
             })

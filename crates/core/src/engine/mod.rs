@@ -19,6 +19,7 @@ mod reconcile;
 pub mod recovery;
 pub mod relation;
 pub mod report;
+pub mod rewrite;
 mod rows;
 pub mod schedule;
 pub mod undo;
