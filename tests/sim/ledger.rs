@@ -217,7 +217,7 @@ impl Ledger {
             }
         }
         // The engine has read both before it wrote; of what people make the same it learns later.
-        if author == Author::Engine {
+        if author == Author::Engine && before != now {
             for unit in who.kind.units() {
                 self.compare(who, *unit);
             }
@@ -387,7 +387,8 @@ impl Ledger {
         let (open, known): (Vec<_>, Vec<_>) =
             fresh.into_iter().partition(|(who, other, _, _)| concerned(who, other));
         self.fresh = known;
-        for (who, other, unit, before) in open {
+        // What was written last stands before what was written before it.
+        for (who, other, unit, before) in open.into_iter().rev() {
             for (one, edit) in [who, other].into_iter().zip(before) {
                 if let Some(edit) = edit {
                     self.edits.entry((one, unit)).or_insert(edit);

@@ -32,6 +32,9 @@ use crate::history::{Setting, Verdict, live};
 use crate::process::{STACK, runtime};
 use crate::weather::{FAMILIES, Families};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Histories of `cargo test`: as many as a minute holds without optimization.
 const SEEDS: std::ops::Range<u64> = 1..13;
 
