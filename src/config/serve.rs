@@ -20,6 +20,8 @@ pub struct Serve {
     pub time_zone: Tz,
     /// How long a person stays signed in.
     pub sign_in_for: Duration,
+    /// Runs that one process makes beside each other; what else is due waits its turn.
+    pub runs_at_once: usize,
 }
 
 impl Default for Serve {
@@ -29,6 +31,7 @@ impl Default for Serve {
             public_url: None,
             time_zone: Tz::UTC,
             sign_in_for: Duration::from_hours(12),
+            runs_at_once: 4,
         }
     }
 }
@@ -49,6 +52,12 @@ pub(super) fn read(root: &mut Section<'_>) -> Serve {
             .map_err(|_| format!("`{text}` is no time zone; write one such as Europe/Berlin"))
     });
     let sign_in_for = section.period("sign_in_for");
+    let runs_at_once =
+        section.whole_number("runs_at_once").and_then(|runs| usize::try_from(runs).ok());
+    if runs_at_once == Some(0) {
+        section
+            .advise("serve.runs_at_once = 0 would run nothing; one run at a time is made".into());
+    }
     if let Some(listen) = listen.filter(|listen| !listen.ip().is_loopback())
         && public_url.is_none()
     {
@@ -63,5 +72,6 @@ pub(super) fn read(root: &mut Section<'_>) -> Serve {
         public_url,
         time_zone: time_zone.unwrap_or(default.time_zone),
         sign_in_for: sign_in_for.unwrap_or(default.sign_in_for),
+        runs_at_once: runs_at_once.unwrap_or(default.runs_at_once).max(1),
     }
 }

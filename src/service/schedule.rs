@@ -13,7 +13,7 @@ use crmsync_core::engine::schedule::{Ending, Past, Schedule, next_run};
 use crmsync_core::model::RouteName;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -183,11 +183,12 @@ impl Scheduler {
         while !stop.is_cancelled() {
             let generation = stop.child_token();
             let mut tasks = JoinSet::new();
+            let places = Arc::new(Semaphore::new(self.config().serve.runs_at_once));
             let jobs: Vec<_> = held(&self.jobs).values().cloned().collect();
             for job in jobs {
                 let (scheduler, generation) = (Arc::clone(&self), generation.clone());
-                let stop = stop.clone();
-                tasks.spawn(async move { scheduler.keep(&job, &generation, &stop).await });
+                let (places, stop) = (Arc::clone(&places), stop.clone());
+                tasks.spawn(async move { scheduler.keep(&job, &places, &generation, &stop).await });
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -216,6 +217,7 @@ impl Scheduler {
     async fn keep(
         self: &Arc<Self>,
         job: &Arc<Job>,
+        places: &Semaphore,
         generation: &CancellationToken,
         stop: &CancellationToken,
     ) {
@@ -234,12 +236,21 @@ impl Scheduler {
                 () = self.nap(next) => (self.is_due(next).then(Asked::default), true),
             };
             let Some(asked) = asked else { continue };
-            if was_due && self.was_made_elsewhere(&job.name, &mut past).await {
+            let place = tokio::select! {
+                biased;
+                () = generation.cancelled() => return,
+                place = places.acquire() => place,
+            };
+            if was_due
+                && (self.was_made_elsewhere(&job.name, &mut past).await
+                    || self.is_made_elsewhere(&job.name, &mut past).await)
+            {
                 continue;
             }
             let waiting = held(&job.asked).take();
             let asked = waiting.into_iter().fold(asked, Asked::with);
             past = self.run_once(job, asked, past, stop).await;
+            drop(place);
         }
     }
 
@@ -251,6 +262,18 @@ impl Scheduler {
             *past = stored;
         }
         is_newer
+    }
+
+    /// Whether another process is making the run that is due here; then it is looked for again.
+    async fn is_made_elsewhere(&self, name: &JobName, past: &mut Past) -> bool {
+        let JobName::Route(route) = name else { return false };
+        let now = self.ambient.clock.now();
+        let holder = self.store.holder(route, now).await.ok().flatten();
+        let is_held = holder.is_some_and(|holder| !(self.ambient.is_gone)(&holder));
+        if is_held {
+            *past = Past { ended_at: Some(now), ending: Ending::Elsewhere, ..past.clone() };
+        }
+        is_held
     }
 
     async fn nap(&self, until: Option<DateTime<Utc>>) {
@@ -311,6 +334,9 @@ impl Scheduler {
         match &error {
             None => {
                 tracing::info!(job = %job.name, exit = exit.code(), duration_ms = took, "run ended");
+            }
+            Some(why) if exit == Exit::LeaseHeld => {
+                tracing::info!(job = %job.name, "left to another process: {why}");
             }
             Some(why) => {
                 tracing::warn!(job = %job.name, exit = exit.code(), duration_ms = took, "run failed: {why}");

@@ -44,6 +44,20 @@ impl Store {
         tx.commit().await?;
         Ok(RouteStore::new(self.route(route), epoch))
     }
+
+    /// Who holds the route's lease at `now`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn holder(
+        &self,
+        route: &RouteName,
+        now: DateTime<Utc>,
+    ) -> Result<Option<String>, StoreError> {
+        let reader = &self.pools.reader;
+        let held = lease::Entity::find_by_id(route.as_str()).one(reader).await?;
+        Ok(held.filter(|held| held.until > codec::micros(now)).map(|held| held.holder))
+    }
 }
 
 impl RouteStore {

@@ -5,6 +5,7 @@ mod alerting;
 mod browser;
 mod reviewing;
 mod running;
+mod several;
 mod webhooks;
 
 use std::net::SocketAddr;

@@ -115,7 +115,10 @@ pub fn next_run(
     match (past.ending, again) {
         (Ending::Done, _) | (_, None) => regular,
         (Ending::Unreachable, Some(again)) => Some(again),
-        (Ending::Elsewhere, Some(_)) => past.ended_at.map(|ended_at| ended_at + LOOK_AGAIN),
+        (Ending::Elsewhere, Some(_)) => past.ended_at.map(|ended_at| {
+            let soon = ended_at + LOOK_AGAIN;
+            schedule.after(ended_at, zone).map_or(soon, |regular| regular.min(soon))
+        }),
         (Ending::Stopped, Some(again)) => regular.map(|regular| regular.max(again)),
     }
 }
@@ -149,6 +152,7 @@ mod tests {
     #[test]
     fn given_a_past_when_the_next_run_is_asked_then_one_is_due_by_the_schedule_or_its_failure() {
         let every = Schedule::Every(Duration::from_mins(5));
+        let often = Schedule::Every(Duration::from_secs(5));
         let daily = Schedule::Every(Duration::from_hours(24));
         let cron = Schedule::cron("0 * * * *").expect("a cron");
         let never = Schedule::cron("0 0 30 2 *");
@@ -164,6 +168,7 @@ mod tests {
             ("out of reach: before the schedule", &daily, past((12, 0), Ending::Unreachable, 2), Some(at(12, 2))),
             ("out of reach: after the schedule", &every, past((12, 0), Ending::Unreachable, 9), Some(at(12, 16))),
             ("held elsewhere: looked at soon", &daily, past((12, 0), Ending::Elsewhere, 0), Some(at(12, 1) + LOOK_AGAIN)),
+            ("held elsewhere: no later than the schedule", &often, past((12, 0), Ending::Elsewhere, 0), Some(at(12, 1) + TimeDelta::seconds(5))),
             ("stopped: not before the schedule", &daily, past((12, 0), Ending::Stopped, 1), Some(at(12, 0) + TimeDelta::days(1))),
             ("stopped: rarer than the schedule", &every, past((12, 0), Ending::Stopped, 9), Some(at(12, 16))),
         ];
