@@ -10,6 +10,8 @@ mod desk;
 mod finding;
 #[path = "zoho/reading.rs"]
 mod reading;
+#[path = "zoho/settings.rs"]
+mod settings;
 #[path = "zoho/trouble.rs"]
 mod trouble;
 #[path = "zoho/watching.rs"]

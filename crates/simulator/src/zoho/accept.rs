@@ -89,7 +89,10 @@ impl Check<'_> {
             FieldType::Subform => self.rows(value),
             FieldType::Tag => self.tags(value),
             FieldType::Layout => self.layout(value),
-            FieldType::Json => Ok(value.clone()),
+            FieldType::Json
+            | FieldType::Alarm
+            | FieldType::Recurrence
+            | FieldType::CallReminder => Ok(value.clone()),
         }
     }
 

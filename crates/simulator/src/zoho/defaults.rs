@@ -56,14 +56,14 @@ const PRODUCTS: &str = "Product_Name:t200! Product_Code:t40 Product_Active:bool 
     Support_Expiry_Date:d Handler:user";
 
 const TASKS: &str = "Subject:t300! Due_Date:d Status:pl Priority:pl Who_Id:lk>Contacts What_Id:any Closed_Time:dt- \
-    Remind_At:json Recurring_Activity:json Send_Notification_Email:bool";
+    Remind_At:alarm Recurring_Activity:rrule Send_Notification_Email:bool";
 
 const EVENTS: &str = "Event_Title:t255! Start_DateTime:dt! End_DateTime:dt! All_day:bool Venue:t255 Participants:json \
-    Who_Id:lk>Contacts What_Id:any Remind_At:json Recurring_Activity:json Remind_Participants:json Check_In_Status:pl-";
+    Who_Id:lk>Contacts What_Id:any Remind_At:json Recurring_Activity:rrule Remind_Participants:json Check_In_Status:pl-";
 
 const CALLS: &str = "Subject:t255! Call_Type:pl! Call_Start_Time:dt! Call_Duration:t30! Call_Duration_in_seconds:int- \
     Call_Purpose:pl Call_Agenda:t255 Call_Result:pl Outgoing_Call_Status:pl Caller_ID:t255 Dialled_Number:ph \
-    CTI_Entry:bool- Reminder:json Voice_Recording__s:web Who_Id:lk>Contacts What_Id:any";
+    CTI_Entry:bool- Reminder:remind Voice_Recording__s:web Who_Id:lk>Contacts What_Id:any";
 
 const NOTES: &str = "id:bi- Owner:own Created_By:user- Modified_By:user- Created_Time:dt- Modified_Time:dt- \
     Note_Title:t120 Note_Content:t65535! Parent_Id:any!";
@@ -303,6 +303,9 @@ fn kind_of(text: &str) -> Option<FieldType> {
         "tag" => FieldType::Tag,
         "layout" => FieldType::Layout,
         "json" => FieldType::Json,
+        "alarm" => FieldType::Alarm,
+        "rrule" => FieldType::Recurrence,
+        "remind" => FieldType::CallReminder,
         _ => return None,
     })
 }

@@ -49,6 +49,7 @@ pub(super) fn field_object(
 ) -> Value {
     let writable = !field.read_only && field.api_name != "id";
     let system = matches!(field.api_name.as_str(), "Created_Time" | "Modified_Time" | "id");
+    let searchable = field.kind != FieldType::Subform && !field.kind.is_opaque();
     let mut object = json!({
         "id": field.id.to_string(),
         "api_name": field.api_name,
@@ -68,9 +69,9 @@ pub(super) fn field_object(
         "field_read_only": field.read_only,
         "visible": !field.unseen,
         "virtual_field": false,
-        "searchable": !matches!(field.kind, FieldType::Subform | FieldType::Json),
-        "sortable": !matches!(field.kind, FieldType::Subform | FieldType::Json | FieldType::RichText | FieldType::LargeText),
-        "filterable": !matches!(field.kind, FieldType::Subform | FieldType::Json),
+        "searchable": searchable,
+        "sortable": searchable && !matches!(field.kind, FieldType::RichText | FieldType::LargeText),
+        "filterable": searchable,
         "operation_type": {
             "web_create": writable, "web_update": writable, "api_create": writable, "api_update": writable && !(module.api_name == "Notes" && field.api_name == "Parent_Id"),
         },
@@ -106,7 +107,7 @@ fn kind_object(state: &State, field: &Field) -> Value {
         "formula": only(FieldType::Formula, json!({ "return_type": "text", "assume_default": false })),
         "rollup_summary": {},
         "currency": only(FieldType::Currency, json!({ "rounding_option": "normal", "precision": 2 })),
-        "auto_number": only(FieldType::Autonumber, json!({ "prefix": "", "suffix": "", "start_number": "1" })),
+        "auto_number": only(FieldType::Autonumber, json!({ "prefix": "", "suffix": "", "start_number": 1 })),
         "textarea": textarea(field.kind),
     })
 }
@@ -264,11 +265,11 @@ fn create_field(
         .and_then(Value::as_u64)
         .and_then(|length| usize::try_from(length).ok())
         .unwrap_or(field.length);
-    let unique = row.get("unique").filter(|unique| unique.get("case_sensitive").is_some());
-    field.unique = unique.map(|unique| {
-        matches!(unique.get("case_sensitive"), Some(Value::Bool(true)))
-            || unique["case_sensitive"] == "true"
-    });
+    // The documents write the key in two ways.
+    let unique = row.get("unique");
+    let cased = unique
+        .and_then(|unique| unique.get("case_sensitive").or_else(|| unique.get("casesensitive")));
+    field.unique = cased.map(|cased| *cased == true || cased == "true");
     field.external = row
         .get("external")
         .and_then(|external| external.get("type"))

@@ -47,7 +47,9 @@ impl Renderer<'_> {
         if let Some(related) = row.fields.get("$se_module") {
             shown.insert("$se_module".into(), related.clone());
         }
-        if let Value::Object(attributes) = attributes(row) {
+        let attributes =
+            if self.module.api_name == "Notes" { note_attributes(row) } else { attributes(row) };
+        if let Value::Object(attributes) = attributes {
             shown.extend(attributes);
         }
         shown.into()
@@ -106,7 +108,10 @@ impl Renderer<'_> {
             | FieldType::Subform
             | FieldType::Tag
             | FieldType::Layout
-            | FieldType::Json => stored.clone(),
+            | FieldType::Json
+            | FieldType::Alarm
+            | FieldType::Recurrence
+            | FieldType::CallReminder => stored.clone(),
         }
     }
 
@@ -151,6 +156,19 @@ fn attributes(row: &Row) -> Value {
     })
 }
 
+/// The `$` keys of a single note.
+fn note_attributes(row: &Row) -> Value {
+    json!({
+        "$editable": !row.locked,
+        "$attachments": [],
+        "$is_shared_to_client": false,
+        "$voice_note": false,
+        "$size": null,
+        "$sharing_permission": "full_access",
+        "$state": "save",
+    })
+}
+
 /// How a field without a value looks.
 fn empty(kind: FieldType) -> Value {
     match kind {
@@ -179,6 +197,9 @@ fn empty(kind: FieldType) -> Value {
         | FieldType::User
         | FieldType::MultiModule
         | FieldType::Layout
-        | FieldType::Json => Value::Null,
+        | FieldType::Json
+        | FieldType::Alarm
+        | FieldType::Recurrence
+        | FieldType::CallReminder => Value::Null,
     }
 }

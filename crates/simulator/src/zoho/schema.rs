@@ -40,8 +40,14 @@ pub enum FieldType {
     Subform,
     Tag,
     Layout,
-    /// JSON kept as sent: participants, reminders, recurrences.
+    /// JSON kept as sent: participants and the reminders of a meeting.
     Json,
+    /// A task's reminder, `{"ALARM": "…"}`, kept as sent.
+    Alarm,
+    /// A recurrence, `{"RRULE": "…"}`, kept as sent.
+    Recurrence,
+    /// A call's reminder, kept as sent.
+    CallReminder,
 }
 
 impl FieldType {
@@ -72,6 +78,9 @@ impl FieldType {
             Self::Subform => "subform",
             Self::Layout => "layout",
             Self::Json => "multireminder",
+            Self::Alarm => "ALARM",
+            Self::Recurrence => "RRULE",
+            Self::CallReminder => "event_reminder",
         }
     }
 
@@ -80,9 +89,13 @@ impl FieldType {
             Self::Boolean => "boolean",
             Self::Integer => "integer",
             Self::Double | Self::Currency | Self::Percent => "double",
-            Self::Lookup | Self::Owner | Self::User | Self::MultiModule | Self::Layout => {
-                "jsonobject"
-            }
+            Self::Lookup
+            | Self::Owner
+            | Self::User
+            | Self::MultiModule
+            | Self::Layout
+            | Self::Alarm
+            | Self::Recurrence => "jsonobject",
             Self::Subform | Self::Tag | Self::MultiPicklist | Self::Json => "jsonarray",
             Self::Text
             | Self::SmallText
@@ -96,7 +109,8 @@ impl FieldType {
             | Self::Date
             | Self::DateTime
             | Self::Autonumber
-            | Self::Formula => "string",
+            | Self::Formula
+            | Self::CallReminder => "string",
         }
     }
 
@@ -143,13 +157,21 @@ impl FieldType {
             | Self::MultiModule
             | Self::DateTime
             | Self::Autonumber
-            | Self::Formula => 120,
+            | Self::Formula
+            | Self::Alarm
+            | Self::Recurrence
+            | Self::CallReminder => 120,
             Self::Boolean | Self::Percent => 5,
             Self::Integer => 9,
             Self::Bigint => 18,
             Self::Double | Self::Currency => 16,
             Self::Date => 20,
         }
+    }
+
+    /// Kept as sent, with no value inside to search or to sort by.
+    pub(super) fn is_opaque(self) -> bool {
+        matches!(self, Self::Json | Self::Alarm | Self::Recurrence | Self::CallReminder)
     }
 
     /// Left out of lists and of COQL; only the single-record call returns it.
