@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod fault;
 pub mod host;
+mod multipart;
 pub mod pipedrive;
 pub mod traffic;
 pub mod zoho;

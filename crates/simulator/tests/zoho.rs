@@ -6,6 +6,8 @@ mod access;
 mod changing;
 #[path = "zoho/desk.rs"]
 mod desk;
+#[path = "zoho/files.rs"]
+mod files;
 #[path = "zoho/finding.rs"]
 mod finding;
 #[path = "zoho/reading.rs"]

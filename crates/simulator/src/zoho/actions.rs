@@ -254,12 +254,13 @@ pub(super) fn full_data(
     }
 }
 
-/// `GET /settings/recycle_bin`.
-pub(super) fn bin(state: &State, request: &Request<'_>) -> Answer {
+/// `GET /settings/recycle_bin` and `GET /settings/recycle_bin/{id}`.
+pub(super) fn bin(state: &State, request: &Request<'_>, id: Option<&str>) -> Answer {
     request.access.require("settings", "recycle_bin", Right::Read)?;
     let per_page = request.per_page(200)?;
     let page = usize::try_from(request.page()?).unwrap_or(usize::MAX);
-    let wanted: Option<Vec<&str>> = request.call.query("ids").map(|ids| ids.split(',').collect());
+    let wanted: Option<Vec<&str>> =
+        id.or_else(|| request.call.query("ids")).map(|ids| ids.split(',').collect());
     let mut graves: Vec<(&Module, &super::table::Grave)> = state
         .modules
         .values()

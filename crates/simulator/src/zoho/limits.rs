@@ -62,9 +62,9 @@ pub(super) fn price(method: &str, segments: &[&str], cvid: bool, body: Option<&V
         ("GET", [_]) if cvid => 3,
         ("POST", ["coql"]) => coql_price(body),
         (_, [_, .., "actions", "convert"]) => 5,
-        (_, [_, .., "actions", "merge"]) => 50,
+        ("POST", ["bulk", "read"]) | (_, [_, .., "actions", "merge"]) => 50,
         (_, [_, .., "actions", "add_tags" | "remove_tags"]) => rows("ids").div_ceil(50),
-        (_, ["settings" | "actions" | "org" | "users", ..]) => 1,
+        (_, ["settings" | "actions" | "org" | "users" | "files" | "bulk", ..]) => 1,
         ("POST" | "PUT", _) => rows("data").clamp(1, 100).div_ceil(10),
         _ => 1,
     }

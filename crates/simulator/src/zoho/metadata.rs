@@ -74,10 +74,13 @@ fn profiles(state: &State) -> Value {
     json!([{ "name": "Administrator", "id": state.profile(true) }, { "name": "Standard", "id": state.profile(false) }])
 }
 
-/// `GET /settings/layouts?module=`.
-pub(super) fn layouts(state: &State, request: &Request<'_>) -> Answer {
+/// `GET /settings/layouts?module=` and `GET /settings/layouts/{id}?module=`.
+pub(super) fn layouts(state: &State, request: &Request<'_>, id: Option<&str>) -> Answer {
     request.access.require("settings", "layouts", Right::Read)?;
     let module = named_module(state, request)?;
+    if id.is_some_and(|id| module.layout.to_string() != id) {
+        return Ok(Reply::empty(204));
+    }
     let fields: Vec<Value> = module
         .fields
         .iter()
@@ -105,8 +108,8 @@ pub(super) fn layouts(state: &State, request: &Request<'_>) -> Answer {
     Ok(Reply::json(200, &json!({ "layouts": [layout] })))
 }
 
-/// `GET /settings/pipeline?layout_id=`.
-pub(super) fn pipeline(state: &State, request: &Request<'_>) -> Answer {
+/// `GET /settings/pipeline?layout_id=` and `GET /settings/pipeline/{id}?layout_id=`.
+pub(super) fn pipeline(state: &State, request: &Request<'_>, id: Option<&str>) -> Answer {
     request.access.require("settings", "pipeline", Right::Read)?;
     let deals = state.module("Deals", 0)?;
     let layout =
@@ -134,6 +137,7 @@ pub(super) fn pipeline(state: &State, request: &Request<'_>) -> Answer {
         .into_iter()
         .flatten()
         .enumerate()
+        .filter(|(_, option)| id.is_none_or(|id| option.id.to_string() == id))
         .map(|(at, option)| {
             json!({
                 "display_value": option.display, "actual_value": option.actual, "default": at == 0,
@@ -141,6 +145,9 @@ pub(super) fn pipeline(state: &State, request: &Request<'_>) -> Answer {
             })
         })
         .collect();
+    if pipelines.is_empty() {
+        return Ok(Reply::empty(204));
+    }
     Ok(Reply::json(200, &json!({ "pipeline": pipelines })))
 }
 
@@ -166,4 +173,30 @@ pub(super) fn related_lists(state: &State, request: &Request<'_>) -> Answer {
         return Ok(Reply::empty(204));
     }
     Ok(Reply::json(200, &json!({ "related_lists": listed })))
+}
+
+/// `GET /settings/custom_views?module=` and `GET /settings/custom_views/{id}?module=`: the view of all records.
+pub(super) fn custom_views(state: &State, request: &Request<'_>, id: Option<&str>) -> Answer {
+    request.access.require("settings", "custom_views", Right::Read)?;
+    let module = named_module(state, request)?;
+    let own = (module.layout + 800_000_000).to_string();
+    if id.is_some_and(|id| id != own) {
+        return Ok(Reply::empty(204));
+    }
+    let name = format!("All {}", module.plural);
+    let shown = module.field(&module.name_field);
+    let fields: Vec<Value> = shown
+        .into_iter()
+        .map(|field| json!({ "api_name": field.api_name, "id": field.id.to_string(), "_pin": false }))
+        .collect();
+    let view = json!({
+        "id": own, "name": name, "display_value": name, "system_name": "ALLVIEWS", "system_defined": true,
+        "default": true, "category": "public_views", "access_type": "public", "favorite": null, "offline": true, "locked": false,
+        "criteria": null, "shared_to": null, "sort_by": null, "sort_order": null, "fields": fields,
+        "module": { "api_name": module.api_name, "id": module.id.to_string() },
+        "created_time": null, "created_by": null, "modified_time": null, "modified_by": null, "last_accessed_time": null,
+    });
+    let info = json!({ "per_page": 200, "default": own, "count": 1, "page": 1, "more_records": false,
+        "translation": { "public_views": "Public Views", "other_users_views": "Other Users' Views", "shared_with_me": "Shared with Me", "created_by_me": "Created by Me" } });
+    Ok(Reply::json(200, &json!({ "custom_views": [view], "info": info })))
 }

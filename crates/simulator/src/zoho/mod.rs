@@ -7,7 +7,9 @@
 
 mod accept;
 mod actions;
+mod attachments;
 mod automation;
+mod bulk;
 mod channels;
 mod columns;
 mod coql;
@@ -34,6 +36,7 @@ mod search;
 mod settings;
 mod state;
 mod table;
+mod tags;
 mod times;
 mod transform;
 mod watch;

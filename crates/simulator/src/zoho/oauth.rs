@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde_json::json;
 
+use super::attachments::encoded;
 use super::refusal::Refusal;
 use super::{Client, Switches};
 use crate::host::{Call, Reply, pairs};
@@ -167,6 +168,30 @@ impl Tokens {
         access
             .cloned()
             .ok_or_else(|| Refusal::new(401, "INVALID_TOKEN", "invalid oauth token", json!({})))
+    }
+
+    /// `GET /oauth/v2/auth`: the person at the browser consents at once.
+    pub(super) fn authorization(&mut self, call: &Call, user: u64, now: i64) -> Reply {
+        let given = |key: &str| call.query(key).unwrap_or_default();
+        if given("client_id") != self.client.id {
+            return problem("invalid_client");
+        }
+        let target = given("redirect_uri");
+        if !target.contains("://") {
+            return problem("invalid_redirect_uri");
+        }
+        if given("response_type") != "code" || given("scope").is_empty() {
+            return problem("general_error");
+        }
+        let code = self.grant(given("scope"), user, now);
+        let glue = if target.contains('?') { '&' } else { '?' };
+        let state = call
+            .query("state")
+            .map_or_else(String::new, |state| format!("&state={}", encoded(state)));
+        let server = encoded(&call.origin);
+        let target =
+            format!("{target}{glue}code={code}&location=eu&accounts-server={server}{state}");
+        Reply::empty(302).header("location", target)
     }
 
     /// `POST /oauth/v2/token`: parameters in the query or as a form.

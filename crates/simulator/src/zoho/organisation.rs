@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::fields::{extend, named_module};
+use super::fields::extend;
 use super::oauth::Right;
 use super::refusal::{Answer, Refusal};
 use super::request::Request;
@@ -10,14 +10,9 @@ use super::state::State;
 use super::table::seconds;
 use crate::host::Reply;
 
-/// `GET /users`.
-pub(super) fn users(state: &State, request: &Request<'_>, id: Option<&str>) -> Answer {
-    request.access.require("users", "", Right::Read)?;
-    let kind = request.call.query("type").unwrap_or("AllUsers");
-    let caller = request.access.user;
-    let ids: Option<Vec<&str>> =
-        id.or_else(|| request.call.query("ids")).map(|ids| ids.split(',').collect());
-    let admits = |user: &super::User| match kind {
+/// The users that `type` names.
+fn admits(kind: &str, caller: u64) -> impl Fn(&super::User) -> bool {
+    move |user| match kind {
         "AllUsers" | "ConfirmedUsers" => !user.deleted,
         "ActiveUsers" | "ActiveConfirmedUsers" => user.is_active(),
         "DeactiveUsers" => !user.active && !user.deleted,
@@ -25,7 +20,25 @@ pub(super) fn users(state: &State, request: &Request<'_>, id: Option<&str>) -> A
         "AdminUsers" | "ActiveConfirmedAdmins" => user.is_active() && user.admin,
         "CurrentUser" => user.id == caller,
         _ => false,
-    };
+    }
+}
+
+/// `GET /users/actions/count`.
+pub(super) fn user_count(state: &State, request: &Request<'_>) -> Answer {
+    request.access.require("users", "", Right::Read)?;
+    let kind = request.call.query("type").unwrap_or("AllUsers");
+    let admits = admits(kind, request.access.user);
+    let count = state.users.values().filter(|user| admits(user)).count();
+    Ok(Reply::json(200, &json!({ "count": count })))
+}
+
+/// `GET /users`.
+pub(super) fn users(state: &State, request: &Request<'_>, id: Option<&str>) -> Answer {
+    request.access.require("users", "", Right::Read)?;
+    let kind = request.call.query("type").unwrap_or("AllUsers");
+    let ids: Option<Vec<&str>> =
+        id.or_else(|| request.call.query("ids")).map(|ids| ids.split(',').collect());
+    let admits = admits(kind, request.access.user);
     let known = [
         "AllUsers",
         "ActiveUsers",
@@ -140,8 +153,13 @@ pub(super) fn currencies(state: &State, request: &Request<'_>) -> Answer {
     Ok(Reply::json(200, &json!({ "currencies": [currency] })))
 }
 
-/// `GET /settings/roles`.
-pub(super) fn roles(state: &State, request: &Request<'_>) -> Answer {
+/// The one that the path names, or all.
+fn named(all: Vec<Value>, id: Option<&str>) -> Vec<Value> {
+    all.into_iter().filter(|one| id.is_none_or(|id| one["id"] == id)).collect()
+}
+
+/// `GET /settings/roles` and `GET /settings/roles/{id}`.
+pub(super) fn roles(state: &State, request: &Request<'_>, id: Option<&str>) -> Answer {
     request.access.require("settings", "roles", Right::Read)?;
     let role = |name: &str, admin: bool, above: Value| {
         json!({
@@ -151,12 +169,15 @@ pub(super) fn roles(state: &State, request: &Request<'_>) -> Answer {
         })
     };
     let above = json!({ "name": "CEO", "id": state.profile(true) });
-    let roles = [role("CEO", true, Value::Null), role("Manager", false, above)];
+    let roles = named(vec![role("CEO", true, Value::Null), role("Manager", false, above)], id);
+    if roles.is_empty() {
+        return Ok(Reply::empty(204));
+    }
     Ok(Reply::json(200, &json!({ "roles": roles })))
 }
 
-/// `GET /settings/profiles`.
-pub(super) fn profiles(state: &State, request: &Request<'_>) -> Answer {
+/// `GET /settings/profiles` and `GET /settings/profiles/{id}`.
+pub(super) fn profiles(state: &State, request: &Request<'_>, id: Option<&str>) -> Answer {
     request.access.require("settings", "profiles", Right::Read)?;
     let profile = |name: &str, admin: bool| {
         json!({
@@ -164,26 +185,9 @@ pub(super) fn profiles(state: &State, request: &Request<'_>) -> Answer {
             "description": null, "created_by": null, "modified_by": null, "created_time": null, "modified_time": null,
         })
     };
-    Ok(Reply::json(
-        200,
-        &json!({ "profiles": [profile("Administrator", true), profile("Standard", false)] }),
-    ))
-}
-
-/// `GET /settings/tags?module=`.
-pub(super) fn tags(state: &State, request: &Request<'_>) -> Answer {
-    request.access.require("settings", "tags", Right::Read)?;
-    let module = named_module(state, request)?;
-    let tag = |(name, id): (&String, &u64)| {
-        json!({
-            "id": id.to_string(), "name": name, "color_code": null, "created_by": null, "modified_by": null,
-            "created_time": null, "modified_time": null,
-        })
-    };
-    let tags: Vec<Value> = module.tags.iter().map(tag).collect();
-    if tags.is_empty() {
+    let profiles = named(vec![profile("Administrator", true), profile("Standard", false)], id);
+    if profiles.is_empty() {
         return Ok(Reply::empty(204));
     }
-    let info = json!({ "count": tags.len(), "allowed_count": 100 });
-    Ok(Reply::json(200, &json!({ "tags": tags, "info": info })))
+    Ok(Reply::json(200, &json!({ "profiles": profiles })))
 }

@@ -9,7 +9,8 @@ use super::state::State;
 use super::times::ZoneClock;
 use super::transform::Tagging;
 use super::{
-    actions, channels, coql, fields, limits, lists, metadata, organisation, related, rows, search,
+    actions, attachments, bulk, channels, coql, fields, limits, lists, metadata, organisation,
+    related, rows, search, tags,
 };
 use crate::host::{Call, Reply};
 
@@ -17,8 +18,13 @@ pub(super) fn answer(state: &mut State, call: &Call) -> Reply {
     let segments = call.segments();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     let reply = match segments[..] {
+        ["oauth", "v2", "auth"] => consent(state, call),
         ["oauth", "v2", "token"] => oauth(state, call),
         ["oauth", "v2", "token", "revoke"] => Ok(state.tokens.revocation(call)),
+        ["crm", "bulk", version, ref rest @ ..] if is_version(version) => {
+            let rest: Vec<&str> = ["bulk"].into_iter().chain(rest.iter().copied()).collect();
+            crm(state, call, &rest)
+        }
         ["crm", version, ref rest @ ..] if is_version(version) && !rest.is_empty() => {
             crm(state, call, rest)
         }
@@ -33,6 +39,15 @@ fn oauth(state: &mut State, call: &Call) -> Answer {
     }
     let (now, switches) = (state.now(), state.switches.clone());
     Ok(state.tokens.token(call, now, &switches))
+}
+
+/// The page where a person allows an app its scopes.
+fn consent(state: &mut State, call: &Call) -> Answer {
+    if call.method != "GET" {
+        return Err(Refusal::wrong_verb());
+    }
+    let (now, user) = (state.now(), state.api_user);
+    Ok(state.tokens.authorization(call, user, now))
 }
 
 fn is_version(segment: &str) -> bool {
@@ -77,6 +92,10 @@ fn route(state: &mut State, request: &mut Request<'_>, rest: &[&str]) -> Answer 
     match *rest {
         ["org" | "users" | "settings", ..] => settings(state, request, rest),
         ["actions", "watch"] => channels::watch(state, request),
+        ["bulk", ..] => bulk::route(state, request, rest),
+        ["files"] if method == "POST" => attachments::store(state, request),
+        ["files"] => only(method, "GET", || attachments::fetch(state, request)),
+        ["Contacts", "roles"] => only(method, "GET", || related::contact_roles(state, request)),
         ["coql"] => only(method, "POST", || coql::run(state, request)),
         [module] => match method {
             "GET" => lists::list(state, request, module),
@@ -121,6 +140,20 @@ fn route(state: &mut State, request: &mut Request<'_>, rest: &[&str]) -> Answer 
         [module, id, "__timeline"] => {
             only(method, "GET", || actions::timeline(state, request, module, id))
         }
+        [module, id, "Attachments"] => attachments::all(state, request, module, id),
+        [module, id, "Attachments", attachment] => {
+            attachments::one(state, request, module, id, attachment)
+        }
+        ["Deals", id, "Contact_Roles"] => related::roles_of_deal(state, request, id, None),
+        ["Deals", id, "Contact_Roles", contact] => {
+            related::roles_of_deal(state, request, id, Some(contact))
+        }
+        [module, id, "Products"] if method != "GET" => {
+            related::relate_products(state, request, module, id, None)
+        }
+        [module, id, "Products", product] if method != "GET" => {
+            related::relate_products(state, request, module, id, Some(product))
+        }
         [module, id, "Notes"] if method != "GET" => {
             related::write_notes(state, request, module, id, None)
         }
@@ -152,6 +185,9 @@ fn settings(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
         ["org"] => only(method, "GET", || organisation::org(state, request)),
         ["org", "currencies"] => only(method, "GET", || organisation::currencies(state, request)),
         ["users"] => only(method, "GET", || organisation::users(state, request, None)),
+        ["users", "actions", "count"] => {
+            only(method, "GET", || organisation::user_count(state, request))
+        }
         ["users", id] => only(method, "GET", || organisation::users(state, request, Some(id))),
         ["settings", "modules"] => only(method, "GET", || metadata::modules(state, request, None)),
         ["settings", "modules", name] => {
@@ -162,24 +198,53 @@ fn settings(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
         ["settings", "fields", id] => {
             only(method, "GET", || fields::fields(state, request, Some(id)))
         }
-        ["settings", "layouts"] => only(method, "GET", || metadata::layouts(state, request)),
+        ["settings", "layouts"] => only(method, "GET", || metadata::layouts(state, request, None)),
+        ["settings", "layouts", id] => {
+            only(method, "GET", || metadata::layouts(state, request, Some(id)))
+        }
+        ["settings", "custom_views"] => {
+            only(method, "GET", || metadata::custom_views(state, request, None))
+        }
+        ["settings", "custom_views", id] => {
+            only(method, "GET", || metadata::custom_views(state, request, Some(id)))
+        }
         ["settings", "recycle_bin"] if method == "DELETE" => {
             actions::empty_bin(state, request, None, Fate::Purge)
         }
-        ["settings", "recycle_bin"] => only(method, "GET", || actions::bin(state, request)),
+        ["settings", "recycle_bin"] => only(method, "GET", || actions::bin(state, request, None)),
         ["settings", "recycle_bin", "actions", "restore"] => {
             only(method, "POST", || actions::empty_bin(state, request, None, Fate::Restore))
         }
         ["settings", "recycle_bin", id, "actions", "restore"] => {
             only(method, "POST", || actions::empty_bin(state, request, Some(id), Fate::Restore))
         }
+        ["settings", "recycle_bin", id] if method == "GET" => {
+            actions::bin(state, request, Some(id))
+        }
         ["settings", "recycle_bin", id] => {
             only(method, "DELETE", || actions::empty_bin(state, request, Some(id), Fate::Purge))
         }
-        ["settings", "roles"] => only(method, "GET", || organisation::roles(state, request)),
-        ["settings", "profiles"] => only(method, "GET", || organisation::profiles(state, request)),
-        ["settings", "tags"] => only(method, "GET", || organisation::tags(state, request)),
-        ["settings", "pipeline"] => only(method, "GET", || metadata::pipeline(state, request)),
+        ["settings", "roles"] => only(method, "GET", || organisation::roles(state, request, None)),
+        ["settings", "roles", id] => {
+            only(method, "GET", || organisation::roles(state, request, Some(id)))
+        }
+        ["settings", "profiles"] => {
+            only(method, "GET", || organisation::profiles(state, request, None))
+        }
+        ["settings", "profiles", id] => {
+            only(method, "GET", || organisation::profiles(state, request, Some(id)))
+        }
+        ["settings", "tags"] => tags::all(state, request),
+        ["settings", "tags", id] => tags::one(state, request, id),
+        ["settings", "tags", id, "actions", "records_count"] => {
+            only(method, "GET", || tags::count(state, request, id))
+        }
+        ["settings", "pipeline"] => {
+            only(method, "GET", || metadata::pipeline(state, request, None))
+        }
+        ["settings", "pipeline", id] => {
+            only(method, "GET", || metadata::pipeline(state, request, Some(id)))
+        }
         ["settings", "related_lists"] => {
             only(method, "GET", || metadata::related_lists(state, request))
         }

@@ -204,6 +204,8 @@ pub struct Switches {
     pub coql_hides_converted: bool,
     /// The search index knows changes after this time.
     pub index_lag: chrono::TimeDelta,
+    /// How long a bulk job takes.
+    pub bulk_time: chrono::TimeDelta,
 }
 
 impl Default for Switches {
@@ -232,6 +234,7 @@ impl Default for Switches {
             deleted_feed_credits: 2,
             coql_hides_converted: false,
             index_lag: chrono::TimeDelta::zero(),
+            bulk_time: chrono::TimeDelta::seconds(2),
         }
     }
 }

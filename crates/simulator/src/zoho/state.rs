@@ -6,11 +6,14 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use serde_json::{Map, Value, json};
 
+use super::attachments::Files;
 use super::automation::Automations;
+use super::bulk::Jobs;
 use super::defaults;
 use super::limits::Ledger;
 use super::oauth::Tokens;
 use super::refusal::Refusal;
+use super::related::Relations;
 use super::schema::{Access, Field, Module};
 use super::table::{Row, Table, id_of};
 use super::times::ZoneClock;
@@ -33,6 +36,9 @@ pub(super) struct State {
     pub(super) ledger: Ledger,
     pub(super) automations: Automations,
     pub(super) watches: Watches,
+    pub(super) files: Files,
+    pub(super) jobs: Jobs,
+    pub(super) relations: Relations,
     next_id: u64,
 }
 
@@ -51,6 +57,9 @@ impl State {
             ledger: Ledger::new(limits),
             automations: Automations::default(),
             watches: Watches::new(seed),
+            files: Files::default(),
+            jobs: Jobs::default(),
+            relations: Relations::default(),
             org,
             switches,
         };

@@ -189,3 +189,28 @@ fn given_the_switches_of_authorization_when_turned_then_answers_take_the_other_f
     assert_eq!(contacts_with(&desk, "Zoho-oauthtoken abc").code(), "AUTHENTICATION_FAILURE");
     assert_eq!(desk.get("/Contacts/deleted").reply.cost, 1);
 }
+
+#[test]
+fn given_the_consent_page_when_opened_then_its_code_gives_tokens_once() {
+    let desk = Desk::open();
+    let page = "/oauth/v2/auth?response_type=code&client_id=1000.SIMULATEDCLIENT&scope=ZohoCRM.modules.ALL\
+        &redirect_uri=https://app.example/cb?x=1&access_type=offline&state=a%26b";
+
+    let consent = desk.raw("GET", page, &[], &Value::Null, None);
+    let target = consent.reply.headers["location"].clone();
+    let code = target.split("code=").nth(1).and_then(|rest| rest.split('&').next()).unwrap();
+    let tokens = token(&desk, &format!("grant_type=authorization_code&{CLIENT}&code={code}"));
+    let stranger = page.replace("1000.SIMULATEDCLIENT", "x");
+
+    assert_eq!(consent.status, 302);
+    assert!(target.starts_with("https://app.example/cb?x=1&code=1000."), "{target}");
+    assert!(
+        target.ends_with("&location=eu&accounts-server=http%3A%2F%2Fzoho.test&state=a%26b"),
+        "{target}"
+    );
+    assert!(tokens.at("/refresh_token").is_string(), "{}", tokens.body);
+    assert_eq!(
+        desk.raw("GET", &stranger, &[], &Value::Null, None).body,
+        json!({ "error": "invalid_client" })
+    );
+}

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 pub(crate) const ALL: &str = "ZohoCRM.modules.ALL,ZohoCRM.settings.ALL,ZohoCRM.users.READ,ZohoCRM.org.READ,ZohoCRM.coql.READ,\
-    ZohoSearch.securesearch.READ,ZohoCRM.notifications.ALL";
+    ZohoSearch.securesearch.READ,ZohoCRM.notifications.ALL,ZohoCRM.bulk.ALL,ZohoCRM.files.ALL";
 
 pub(crate) struct Desk {
     pub(crate) zoho: Zoho,
@@ -86,12 +86,38 @@ impl Desk {
         self.raw(method, path, &[("authorization", &authorization)], body, Some(fault))
     }
 
+    /// Sends one part of a form: a file.
+    pub(crate) fn upload(&self, path: &str, name: &str, content: &str) -> Answered {
+        let body = format!(
+            "--line\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+             Content-Type: text/plain\r\n\r\n{content}\r\n--line--\r\n"
+        );
+        let authorization = format!("Zoho-oauthtoken {}", self.token);
+        let headers = [
+            ("authorization", authorization.as_str()),
+            ("content-type", "multipart/form-data; boundary=line"),
+        ];
+        self.send("POST", path, &headers, body.into(), None)
+    }
+
     pub(crate) fn raw(
         &self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
         body: &Value,
+        fault: Option<Fault>,
+    ) -> Answered {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.send(method, path, headers, body.into(), fault)
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: bytes::Bytes,
         fault: Option<Fault>,
     ) -> Answered {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
@@ -102,14 +128,17 @@ impl Desk {
                 HeaderValue::from_str(value).expect("tests send plain headers"),
             );
         }
-        let path =
-            if path.starts_with("/oauth") { path.to_owned() } else { format!("/crm/v8{path}") };
+        let path = match path.strip_prefix("/bulk") {
+            Some(rest) => format!("/crm/bulk/v8{rest}"),
+            None if path.starts_with("/oauth") => path.to_owned(),
+            None => format!("/crm/v8{path}"),
+        };
         let call = Call {
             method: method.into(),
             path,
             query: crmsync_simulator::host::pairs(query),
             headers: map,
-            body: if body.is_null() { Vec::new().into() } else { body.to_string().into() },
+            body,
             origin: "http://zoho.test".into(),
             fault,
         };
