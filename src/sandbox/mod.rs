@@ -135,7 +135,7 @@ pub fn config(
     mappings: &Path,
 ) -> String {
     let client = zoho::Client::default();
-    let refresh = zoho.refresh_token("ZohoCRM.modules.ALL,ZohoCRM.settings.ALL,ZohoCRM.users.ALL,ZohoCRM.org.ALL,ZohoCRM.coql.READ,ZohoCRM.notifications.ALL");
+    let refresh = zoho.refresh_token("ZohoCRM.modules.ALL,ZohoCRM.settings.ALL,ZohoCRM.users.ALL,ZohoCRM.org.ALL,ZohoCRM.coql.READ,ZohoCRM.notifications.ALL,ZohoCRM.bulk.ALL,ZohoCRM.files.ALL,ZohoSearch.securesearch.READ");
     format!(
         "# Two simulated CRMs on this machine, as long as they are served.\n\
          [store]\nurl = \"{store_url}\"\nkey = {{ env = \"CRMSYNC_KEY\" }}\n\n\
