@@ -1,4 +1,4 @@
-//! What hangs on a record: product rows of deals, followers.
+//! The product rows of deals.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +11,6 @@ use super::routes::{Ctx, Outcome};
 use super::schema::blank;
 use super::state::{Actor, State};
 use super::table::Millis;
-use super::time;
 use super::validate::Mode;
 use crate::host::Reply;
 
@@ -198,59 +197,4 @@ pub(super) fn delete_products(state: &mut State, ctx: &Ctx) -> Outcome {
     let more = wanted.is_none() && rows.len() > ids.len();
     let count = ids.len();
     Ok(Reply::json(200, &json!({ "success": true, "data": { "ids": ids }, "additional_data": { "more_items_in_collection": more } })).wrote(count))
-}
-
-/// `GET /api/v2/{kind}/{id}/followers`
-pub(super) fn followers(state: &mut State, ctx: &Ctx) -> Outcome {
-    ctx.allow(&["limit", "cursor"])?;
-    let record = state.readable_record(ctx, ctx.kind, ctx.id(0)?)?;
-    let rows = record
-        .followers
-        .iter()
-        .map(|(user, since)| json!({ "user_id": user, "add_time": time::v2(*since) }))
-        .collect();
-    page::of_values(state, ctx, rows)
-}
-
-/// `POST /api/v2/{kind}/{id}/followers`
-pub(super) fn follow(state: &mut State, ctx: &Ctx) -> Outcome {
-    ctx.allow(&[])?;
-    let id = state.writable_record(ctx, ctx.kind, ctx.id(0)?)?.id;
-    let user = ctx
-        .object()?
-        .get("user_id")
-        .and_then(Value::as_i64)
-        .ok_or_else(|| Refusal::not_a("user_id", "integer"))?;
-    if state.user(user).is_none() {
-        return Err(Refusal::new(400, "User not found or not accessible."));
-    }
-    let since = ctx.now;
-    match state.table_mut(ctx.kind).get_mut(id) {
-        Some(record) if record.followers.iter().all(|(follower, _)| *follower != user) => {
-            record.followers.push((user, since));
-        }
-        _ => return Err(Refusal::new(400, "User is already a follower")),
-    }
-    Ok(Reply::json(
-        201,
-        &json!({ "success": true, "data": { "user_id": user, "add_time": time::v2(since) } }),
-    )
-    .wrote(1))
-}
-
-/// `DELETE /api/v2/{kind}/{id}/followers/{user}`
-pub(super) fn unfollow(state: &mut State, ctx: &Ctx) -> Outcome {
-    ctx.allow(&[])?;
-    let id = state.writable_record(ctx, ctx.kind, ctx.id(0)?)?.id;
-    let user = ctx.id(1)?;
-    let before = state.record(ctx.kind, id).map_or(0, |record| record.followers.len());
-    if let Some(record) = state.table_mut(ctx.kind).get_mut(id) {
-        record.followers.retain(|(follower, _)| *follower != user);
-        if record.followers.len() < before {
-            return Ok(
-                Reply::json(200, &json!({ "success": true, "data": { "user_id": user } })).wrote(1)
-            );
-        }
-    }
-    Err(Refusal::not_found("Follower"))
 }

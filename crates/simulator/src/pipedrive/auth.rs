@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use super::state::{Actor, Source, State};
 use super::table::Millis;
 use super::time::DAY;
-use crate::host::{Call, Reply, pairs};
+use crate::host::{Call, Reply, decode, pairs};
 
 /// Seconds an access token lives.
 const ACCESS_SECONDS: i64 = 3_599;
@@ -259,10 +259,11 @@ impl State {
         if let Err(refusal) = self.check_client(call, &form) {
             return refusal.reply();
         }
-        let token = form.get("token").map_or("", String::as_str);
+        // Pipedrive's own clients encode the token once more than a form needs.
+        let token = &decode(form.get("token").map_or("", String::as_str));
         self.keyring.access.remove(token);
         if self.keyring.refresh.remove(token).is_some() {
-            self.keyring.access.retain(|_, access| access.refresh != token);
+            self.keyring.access.retain(|_, access| access.refresh != *token);
             self.webhooks.uninstall();
         }
         Reply::json(200, &json!({ "success": true }))

@@ -3,6 +3,7 @@
 use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
+use super::filters::Filter;
 use super::kind::Kind;
 use super::rules::{Automation, Loss};
 use super::state::{Actor, Source, State};
@@ -112,7 +113,7 @@ impl Pipedrive {
     pub fn add_filter(&self, wanted: &[(&'static str, Value)]) -> i64 {
         let filters = &mut self.state().shelf.filters;
         let id = filters.last_key_value().map_or(1, |(id, _)| id + 1);
-        filters.insert(id, wanted.to_vec());
+        filters.insert(id, Filter::of_values(id, wanted));
         id
     }
 

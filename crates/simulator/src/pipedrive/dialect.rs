@@ -74,7 +74,7 @@ impl State {
     }
 
     /// A user as an object inside a v1 record.
-    fn v1_user(&self, id: Option<i64>) -> Value {
+    pub(super) fn v1_user(&self, id: Option<i64>) -> Value {
         let Some(user) = id.and_then(|id| self.user(id)) else { return Value::Null };
         json!({ "id": user.id, "name": user.name, "email": user.email, "has_pic": 0, "pic_hash": null,
             "active_flag": user.active, "value": user.id })
@@ -90,7 +90,7 @@ impl State {
         record.map_or(Value::Null, |record| key(&record.version, name))
     }
 
-    fn v1_link(&self, kind: Kind, id: Option<i64>) -> Value {
+    pub(super) fn v1_link(&self, kind: Kind, id: Option<i64>) -> Value {
         let Some(record) = id.and_then(|id| self.record(kind, id)) else { return Value::Null };
         let version = &record.version;
         match kind {

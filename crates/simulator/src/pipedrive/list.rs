@@ -52,7 +52,7 @@ fn select(state: &State, ctx: &Ctx, query: &Query, now: Millis) -> Vec<Position>
     let wanted = |id: i64| {
         let record = table.get(id)?;
         let version = record.shown(now, ctx.as_of)?;
-        let keep = query.keeps(ctx.kind, id, version)
+        let keep = query.keeps(state, ctx.kind, id, version)
             && state.sees(ctx.by.user, ctx.kind, record, version);
         keep.then(|| Position { value: sort_value(&query.sort, record, version), id })
     };

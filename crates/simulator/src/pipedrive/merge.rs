@@ -77,6 +77,13 @@ impl State {
     }
 
     fn adopt(&mut self, kind: Kind, loser: i64, survivor: i64, by: &Actor, now: Millis) {
+        for held in self.shelf.participants.values_mut() {
+            if kind == Kind::Person && held.person == loser {
+                held.person = survivor;
+            } else if kind == Kind::Deal && held.deal == loser {
+                held.deal = survivor;
+            }
+        }
         let Some(key) = kind.link() else { return };
         for child in Kind::ALL {
             let key = if child == Kind::Lead && key == "org_id" { "organization_id" } else { key };

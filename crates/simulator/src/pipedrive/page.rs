@@ -124,6 +124,16 @@ pub(super) fn by_offset<T>(
     Ok((rows.into_iter().skip(start).take(limit).collect(), pagination))
 }
 
+/// A v1 list by offset.
+pub(super) fn v1_list(state: &State, ctx: &Ctx, rows: Vec<Value>) -> Outcome {
+    let (rows, pagination) = by_offset(state, ctx, rows)?;
+    let data = v1_rows(state, rows);
+    Ok(Reply::json(
+        200,
+        &json!({ "success": true, "data": data, "additional_data": { "pagination": pagination } }),
+    ))
+}
+
 /// `data` of a v1 list.
 pub(super) fn v1_rows(state: &State, rows: Vec<Value>) -> Value {
     if rows.is_empty() && state.settings.switches.empty_v1_null { Value::Null } else { rows.into() }

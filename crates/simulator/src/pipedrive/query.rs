@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::filters::Filter;
 use super::kind::Kind;
 use super::page::{self, Position};
 use super::refusal::Refusal;
@@ -19,6 +20,7 @@ pub(super) struct Query {
     /// Ids that a link allows, such as the person of a deal.
     only: Option<i64>,
     statuses: Option<Vec<String>>,
+    filter: Option<Filter>,
     archived: bool,
     pub(super) since: Option<Millis>,
     pub(super) until: Option<Millis>,
@@ -201,6 +203,7 @@ impl Query {
             equal: equalities(ctx)?,
             only: person_of_deal(state, ctx)?,
             statuses: statuses(ctx)?,
+            filter: None,
             archived,
             since: instant(ctx, "updated_since")?,
             until: instant(ctx, "updated_until")?,
@@ -224,11 +227,12 @@ impl Query {
         let filter = state.shelf.filters.get(&id).ok_or_else(|| Refusal::not_found("Filter"))?;
         (self.ids, self.only, self.statuses) = (None, None, None);
         self.equal.retain(|(key, _)| *key == "done");
-        self.equal.extend(filter.iter().cloned());
+        self.equal.extend(filter.wanted.iter().cloned());
+        self.filter = Some(filter.clone());
         Ok(())
     }
 
-    pub(super) fn keeps(&self, kind: Kind, id: i64, version: &Version) -> bool {
+    pub(super) fn keeps(&self, state: &State, kind: Kind, id: i64, version: &Version) -> bool {
         let updated = version.updated.unwrap_or(Millis::MIN);
         self.keeps_deleted(kind, version)
             && self.since.is_none_or(|since| updated >= since)
@@ -236,6 +240,7 @@ impl Query {
             && self.only.is_none_or(|only| only == id)
             && (kind != Kind::Deal || version.flag("is_archived") == self.archived)
             && self.equal.iter().all(|(key, value)| version.body.get(*key) == Some(value))
+            && self.filter.as_ref().is_none_or(|filter| state.meets(filter, kind, version))
     }
 
     fn keeps_deleted(&self, kind: Kind, version: &Version) -> bool {

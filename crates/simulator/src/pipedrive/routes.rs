@@ -92,6 +92,8 @@ impl Routes {
         routes.users();
         routes.searches();
         routes.attached();
+        routes.tied();
+        routes.beside();
         routes.v1();
         routes.v1_entities();
         routes
@@ -100,15 +102,18 @@ impl Routes {
     pub(super) fn find(&self, version: u8, method: &str, segments: &[String]) -> Found<'_> {
         let Some(first) = segments.first() else { return Found::Nothing };
         let routes = self.0.get(&(version, first.clone())).map_or(&[][..], Vec::as_slice);
-        let mut wrong_verb = false;
-        for route in routes {
-            let Some(args) = captures(&route.path, segments) else { continue };
-            if route.method == method {
-                return Found::Route(route, args);
-            }
-            wrong_verb = true;
-        }
-        if wrong_verb { Found::WrongVerb } else { Found::Nothing }
+        let fitting: Vec<(&Route, Vec<String>)> = routes
+            .iter()
+            .filter_map(|route| Some((route, captures(&route.path, segments)?)))
+            .collect();
+        // A path that names a segment goes before one that takes any.
+        let Some(fewest) = fitting.iter().map(|(_, args)| args.len()).min() else {
+            return Found::Nothing;
+        };
+        let mut named = fitting.into_iter().filter(|(_, args)| args.len() == fewest);
+        named
+            .find(|(route, _)| route.method == method)
+            .map_or(Found::WrongVerb, |(route, args)| Found::Route(route, args))
     }
 
     pub(super) fn add(
@@ -122,25 +127,6 @@ impl Routes {
     ) -> &mut Route {
         let (method, path) = verb_and_path.split_once(' ').unwrap_or(("GET", verb_and_path));
         self.add_at(version, method, path, kind, cost, scopes, run)
-    }
-
-    /// Adds a route that is to be tried before those with `{}`.
-    #[expect(clippy::too_many_arguments, reason = "the columns of the table")]
-    pub(super) fn add_first(
-        &mut self,
-        version: u8,
-        method: &'static str,
-        path: &str,
-        kind: Kind,
-        cost: u64,
-        scopes: &[&str],
-        run: Handler,
-    ) -> &mut Route {
-        self.add_at(version, method, path, kind, cost, scopes, run);
-        let first = path.split('/').next().unwrap_or_default().to_owned();
-        let routes = self.0.entry((version, first)).or_default();
-        routes.rotate_right(1);
-        &mut routes[0]
     }
 
     #[expect(clippy::too_many_arguments, reason = "the columns of the table")]

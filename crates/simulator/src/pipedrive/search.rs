@@ -292,6 +292,25 @@ pub(super) fn of_kind(state: &mut State, ctx: &Ctx) -> Outcome {
         "limit",
         "cursor",
     ])?;
+    let found = found(state, ctx)?;
+    answer(state, ctx, found)
+}
+
+/// `GET /v1/leads/search`: the same by offset.
+pub(super) fn leads(state: &mut State, ctx: &Ctx) -> Outcome {
+    let (hits, pagination) = page::by_offset(state, ctx, found(state, ctx)?)?;
+    let items: Vec<Value> = hits
+        .into_iter()
+        .map(|(score, item)| json!({ "result_score": score, "item": item }))
+        .collect();
+    Ok(Reply::json(
+        200,
+        &json!({ "success": true, "data": { "items": items }, "additional_data": { "pagination": pagination } }),
+    ))
+}
+
+/// Hits of the kind that the path names, as the parameters narrow them.
+fn found(state: &State, ctx: &Ctx) -> Result<Vec<(f64, Value)>, Refusal> {
     state.permit(ctx.kind)?;
     let exact = flag(ctx, "exact_match")?;
     let term = term(ctx, exact)?;
@@ -307,7 +326,7 @@ pub(super) fn of_kind(state: &mut State, ctx: &Ctx) -> Outcome {
         found.truncate(FILTERED_HITS);
         found.retain(|(_, item)| item["status"] == status);
     }
-    answer(state, ctx, found)
+    Ok(found)
 }
 
 const KINDS: [Kind; 5] = [Kind::Deal, Kind::Person, Kind::Organization, Kind::Product, Kind::Lead];

@@ -4,13 +4,18 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use super::files::Files;
+use super::filters::Filter;
+use super::kind::Kind;
+use super::participants::{self, Participant};
 use super::refusal::Refusal;
+use super::relationships::Relationship;
 use super::routes::{Ctx, Outcome};
 use super::state::{State, User, uuid};
 use super::table::Millis;
-use super::time;
+use super::{followers, page, time};
 use crate::host::Reply;
 
 /// Lists that are small and never paged.
@@ -21,8 +26,21 @@ pub(super) struct Shelf {
     pub(super) lead_labels: Vec<Value>,
     /// Finished conversions by id.
     pub(super) conversions: BTreeMap<String, Value>,
-    /// Saved filters by id: conditions of equality.
-    pub(super) filters: BTreeMap<i64, Vec<(&'static str, Value)>>,
+    /// Comments on notes, oldest first.
+    pub(super) comments: Vec<Value>,
+    pub(super) participants: BTreeMap<i64, Participant>,
+    pub(super) participant_steps: Vec<participants::Step>,
+    pub(super) last_participant: i64,
+    pub(super) follow_steps: BTreeMap<(Kind, i64), Vec<followers::Step>>,
+    pub(super) files: Files,
+    pub(super) relationships: BTreeMap<i64, Relationship>,
+    pub(super) discounts: Vec<Value>,
+    pub(super) installments: Vec<Value>,
+    pub(super) variations: Vec<Value>,
+    /// The latest id of an installment or a variation.
+    pub(super) last_price: i64,
+    /// Saved filters by id.
+    pub(super) filters: BTreeMap<i64, Filter>,
 }
 
 impl Shelf {
@@ -163,6 +181,161 @@ pub(super) fn currencies(state: &mut State, ctx: &Ctx) -> Outcome {
             .any(|key| row[*key].as_str().unwrap_or_default().to_lowercase().contains(&term))
     };
     Ok(plain(&state.shelf.currencies.iter().filter(hit).cloned().collect()))
+}
+
+/// A text of a body that may stand there, empty or not.
+fn given_text(given: &Map<String, Value>, key: &str) -> Option<String> {
+    given.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// `POST /v1/activityTypes`
+pub(super) fn add_activity_type(state: &mut State, ctx: &Ctx) -> Outcome {
+    ctx.admin(state)?;
+    let given = ctx.object()?;
+    let (name, icon) = (given_text(&given, "name"), given_text(&given, "icon_key"));
+    let (Some(name), Some(icon)) = (name, icon) else {
+        return Err(Refusal::new(400, "Name and icon_key must be given."));
+    };
+    let types = &mut state.shelf.activity_types;
+    let key = name.to_lowercase().replace(|sign: char| !sign.is_ascii_alphanumeric(), "_");
+    if types.iter().any(|kind| kind["key_string"] == key) {
+        return Err(Refusal::new(400, "An activity type of this name exists already."));
+    }
+    let at = time::v1(ctx.now);
+    let kind = json!({ "id": types.len() + 1, "order_nr": types.len() + 1, "name": name, "key_string": key, "icon_key": icon,
+        "active_flag": true, "color": given.get("color"), "is_custom_flag": true, "add_time": at, "update_time": at });
+    types.push(kind.clone());
+    Ok(plain(&kind).wrote(1))
+}
+
+fn activity_type<'a>(state: &'a mut State, ctx: &Ctx) -> Result<&'a mut Value, Refusal> {
+    let id = ctx.id(0)?;
+    let kind = state.shelf.activity_types.iter_mut().find(|kind| kind["id"] == id);
+    kind.ok_or_else(|| Refusal::not_found("Activity type"))
+}
+
+/// `PUT /v1/activityTypes/{id}`
+pub(super) fn change_activity_type(state: &mut State, ctx: &Ctx) -> Outcome {
+    ctx.admin(state)?;
+    let given = ctx.object()?;
+    let kind = activity_type(state, ctx)?;
+    for key in ["name", "icon_key", "color", "order_nr"] {
+        if let Some(value) = given.get(key) {
+            kind[key] = value.clone();
+        }
+    }
+    kind["update_time"] = time::v1(ctx.now).into();
+    Ok(plain(kind).wrote(1))
+}
+
+/// `DELETE /v1/activityTypes/{id}`: it stays, without being active.
+pub(super) fn delete_activity_type(state: &mut State, ctx: &Ctx) -> Outcome {
+    ctx.admin(state)?;
+    let kind = activity_type(state, ctx)?;
+    kind["active_flag"] = false.into();
+    kind["update_time"] = time::v1(ctx.now).into();
+    Ok(plain(kind).wrote(1))
+}
+
+fn named_user<'a>(state: &'a State, ctx: &Ctx) -> Result<&'a User, Refusal> {
+    let user = ctx.arg(0).parse().ok().and_then(|id| state.user(id));
+    user.ok_or_else(|| Refusal::new(404, "User not found or not accessible."))
+}
+
+/// `GET /v1/users/{id}/permissions`
+pub(super) fn permissions(state: &mut State, ctx: &Ctx) -> Outcome {
+    let admin = named_user(state, ctx)?.admin;
+    Ok(plain(&json!({
+        "can_add_custom_fields": admin, "can_add_products": true, "can_add_prospects_as_leads": false, "can_bulk_edit_items": admin,
+        "can_change_visibility_of_items": true, "can_convert_deals_to_leads": true, "can_create_own_workflow": admin,
+        "can_delete_activities": true, "can_delete_custom_fields": admin, "can_delete_deals": true, "can_edit_custom_fields": admin,
+        "can_edit_deals_closed_date": admin, "can_edit_products": true, "can_edit_shared_filters": admin, "can_export_data_from_lists": admin,
+        "can_follow_other_users": true, "can_merge_deals": true, "can_merge_organizations": true, "can_merge_people": true,
+        "can_modify_labels": admin, "can_see_company_wide_statistics": admin, "can_see_deals_list_summary": true,
+        "can_see_hidden_items_names": false, "can_see_other_users": true, "can_see_other_users_statistics": admin,
+        "can_see_security_dashboard": admin, "can_share_filters": true, "can_share_insights": true, "can_use_api": true,
+        "can_use_email_tracking": true, "can_use_import": admin,
+    })))
+}
+
+const DEFAULT_VISIBILITY: i64 = 3;
+
+fn visibilities() -> Value {
+    let kinds = ["deal", "lead", "org", "person", "product"];
+    kinds
+        .iter()
+        .map(|kind| (format!("{kind}_default_visibility"), DEFAULT_VISIBILITY.into()))
+        .collect::<Map<_, _>>()
+        .into()
+}
+
+/// The one role that all users have.
+fn only_role(state: &State) -> Value {
+    let users = state.users.len().to_string();
+    json!({ "id": 1, "parent_role_id": null, "name": "(Unassigned users)", "active_flag": true, "assignment_count": users,
+        "sub_role_count": "0", "level": 1 })
+}
+
+/// `GET /v1/users/{id}/roleAssignments`
+pub(super) fn assignments(state: &mut State, ctx: &Ctx) -> Outcome {
+    let user = named_user(state, ctx)?.id;
+    let row = json!({ "user_id": user, "role_id": 1, "parent_role_id": null, "name": "(Unassigned users)", "active_flag": true, "type": "1" });
+    page::v1_list(state, ctx, vec![row])
+}
+
+/// `GET /v1/users/{id}/roleSettings`
+pub(super) fn role_settings(state: &mut State, ctx: &Ctx) -> Outcome {
+    named_user(state, ctx)?;
+    Ok(plain(&visibilities()))
+}
+
+/// `GET /v1/roles`
+pub(super) fn roles(state: &mut State, ctx: &Ctx) -> Outcome {
+    page::v1_list(state, ctx, vec![only_role(state)])
+}
+
+/// `GET /v1/roles/{id}`
+pub(super) fn role(state: &mut State, ctx: &Ctx) -> Outcome {
+    if ctx.id(0)? != 1 {
+        return Err(Refusal::not_found("Role"));
+    }
+    let mut role = only_role(state);
+    if let Some(role) = role.as_object_mut() {
+        role.remove("level");
+    }
+    Ok(Reply::json(
+        200,
+        &json!({ "success": true, "data": role, "additional_data": { "settings": visibilities() } }),
+    ))
+}
+
+/// `GET /v1/permissionSets?app=`
+pub(super) fn permission_sets(state: &mut State, ctx: &Ctx) -> Outcome {
+    let count = |admin: bool| state.users.values().filter(|user| user.admin == admin).count();
+    let set = |seed: &str, name: &str, kind: &str, count: usize| {
+        json!({ "id": uuid(blake3::hash(seed.as_bytes()).as_bytes()), "name": name, "description": name, "app": "sales",
+            "type": kind, "assignment_count": count })
+    };
+    let sets = [
+        set("permission set", "Deals admin", "admin", count(true)),
+        set("regular permission set", "Deals regular user", "regular", count(false)),
+    ];
+    let app = ctx.call.query("app");
+    Ok(plain(&sets.into_iter().filter(|set| app.is_none_or(|app| set["app"] == app)).collect()))
+}
+
+/// `GET /v1/userSettings`
+pub(super) fn user_settings(_: &mut State, _: &Ctx) -> Outcome {
+    Ok(plain(&json!({
+        "marketplace_team": false, "list_limit": 100, "beta_app": false, "prevent_salesphone_callto_override": false,
+        "file_upload_destination": "s3", "callto_link_syntax": "callto:[number]", "autofill_deal_expected_close_date": false,
+        "person_duplicate_condition": "name && (org_id || email || phone)",
+    })))
+}
+
+/// `GET /v1/userConnections`: none.
+pub(super) fn connections(_: &mut State, _: &Ctx) -> Outcome {
+    Ok(plain(&json!({ "google": null })))
 }
 
 /// `GET /v1/activityTypes`

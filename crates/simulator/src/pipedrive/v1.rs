@@ -1,4 +1,4 @@
-//! Notes, leads and their labels, v1 field metadata, the retired v1 calls.
+//! Notes, leads and their labels, the retired v1 calls.
 
 #![expect(clippy::unnecessary_wraps, reason = "handlers share one signature")]
 
@@ -257,7 +257,34 @@ pub(super) fn create_lead_label(state: &mut State, ctx: &Ctx) -> Outcome {
     let label =
         json!({ "id": id, "name": name, "color": color, "add_time": stamp, "update_time": stamp });
     state.shelf.lead_labels.push(label.clone());
-    Ok(one(201, &label).wrote(1))
+    Ok(one(200, &label).wrote(1))
+}
+
+/// `PATCH /v1/leadLabels/{id}`
+pub(super) fn change_lead_label(state: &mut State, ctx: &Ctx) -> Outcome {
+    let given = ctx.object()?;
+    if given.get("color").is_some_and(|color| !COLORS.iter().any(|known| color == known)) {
+        return Err(Refusal::new(400, "The color is not one of the known ones."));
+    }
+    let label = state.shelf.lead_labels.iter_mut().find(|label| label["id"] == ctx.arg(0));
+    let label = label.ok_or_else(|| Refusal::not_found("Lead label"))?;
+    for key in ["name", "color"] {
+        if let Some(value) = given.get(key) {
+            label[key] = value.clone();
+        }
+    }
+    label["update_time"] = time::exact(ctx.now).into();
+    Ok(one(200, label).wrote(1))
+}
+
+/// `DELETE /v1/leadLabels/{id}`
+pub(super) fn delete_lead_label(state: &mut State, ctx: &Ctx) -> Outcome {
+    let before = state.shelf.lead_labels.len();
+    state.shelf.lead_labels.retain(|label| label["id"] != ctx.arg(0));
+    if state.shelf.lead_labels.len() == before {
+        return Err(Refusal::not_found("Lead label"));
+    }
+    Ok(one(200, &json!({ "id": ctx.arg(0) })).wrote(1))
 }
 
 pub(super) fn lead_sources(_: &mut State, _: &Ctx) -> Outcome {
@@ -274,28 +301,6 @@ pub(super) fn lead_sources(_: &mut State, _: &Ctx) -> Outcome {
         "API",
     ];
     Ok(one(200, &names.iter().map(|name| json!({ "name": name })).collect()))
-}
-
-/// `GET /v1/{kind}Fields`
-pub(super) fn fields(state: &mut State, ctx: &Ctx) -> Outcome {
-    let rows = state.fields_of(ctx.kind).iter().filter(|field| !field.optional).enumerate();
-    let rows = rows.map(|(order, field)| {
-        let options = field.options.iter().flatten().map(|choice| json!({ "id": choice.id, "label": choice.label }));
-        let mut row = json!({ "id": field.id, "key": field.code, "name": field.name, "order_nr": order + 1, "field_type": field.value_type,
-            "add_time": field.changed.map(time::v1), "update_time": field.changed.map(time::v1), "last_updated_by_user_id": null,
-            "created_by_user_id": null, "active_flag": true, "edit_flag": field.custom, "index_visible_flag": true, "details_visible_flag": true,
-            "add_visible_flag": false, "important_flag": false, "bulk_edit_allowed": field.writable, "searchable_flag": false,
-            "filtering_allowed": true, "sortable_flag": true, "mandatory_flag": false });
-        if field.options.is_some() {
-            row["options"] = options.collect();
-        }
-        row
-    });
-    let (rows, pagination) = page::by_offset(state, ctx, rows.collect())?;
-    Ok(Reply::json(
-        200,
-        &json!({ "success": true, "data": rows, "additional_data": { "pagination": pagination } }),
-    ))
 }
 
 /// `GET /v1/{kind}/{id}/permittedUsers`

@@ -210,3 +210,21 @@ fn given_a_regenerated_api_token_when_the_old_one_calls_then_401() {
 
     assert_eq!((old, by_query, refused), (401, 200, 401));
 }
+
+#[test]
+fn given_an_access_token_encoded_twice_when_revoked_then_it_alone_is_dead() {
+    let mut desk = Desk::new();
+    let refresh = desk.pipedrive.refresh_token();
+    let form = format!("grant_type=refresh_token&refresh_token={refresh}");
+    let (_, token) = oauth(&mut desk, &form);
+    let access = token["access_token"].as_str().unwrap().to_owned();
+    let twice = access.replace(':', "%253A");
+
+    let revoked = desk.pipedrive.answer(&desk.call("POST /oauth/revoke", format!("token={twice}")));
+    let (renewed, _) = oauth(&mut desk, &form);
+    desk.unset("x-api-token");
+    desk.set("authorization", &format!("Bearer {access}"));
+
+    assert_eq!((revoked.status, renewed), (200, 200));
+    assert_eq!(desk.json("GET /v1/users/me", &Value::Null).0, 401);
+}

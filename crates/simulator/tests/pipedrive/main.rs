@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "what is missing fails the test")]
 
 mod access;
+mod beside;
 mod events;
 mod feeds;
 mod reading;
 mod switches;
+mod tied;
 mod writing;
 
 use bytes::Bytes;
@@ -71,6 +73,30 @@ impl Desk {
     pub(crate) fn ask(&self, line: &str, body: &Value) -> Reply {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.pipedrive.answer(&self.call(line, body))
+    }
+
+    /// Sends a form of parts: a file and what it hangs on.
+    pub(crate) fn upload(
+        &self,
+        line: &str,
+        name: &str,
+        content: &str,
+        links: &[(&str, i64)],
+    ) -> Value {
+        let mut body = format!(
+            "--line\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
+             Content-Type: text/plain\r\n\r\n{content}\r\n"
+        );
+        for (key, id) in links {
+            let head = format!("Content-Disposition: form-data; name=\"{key}\"");
+            body = format!("{body}--line\r\n{head}\r\n\r\n{id}\r\n");
+        }
+        body.push_str("--line--\r\n");
+        let mut call = self.call(line, body);
+        let form = HeaderValue::from_static("multipart/form-data; boundary=line");
+        call.headers.insert("content-type", form);
+        let reply = self.pipedrive.answer(&call);
+        serde_json::from_slice(&reply.body).unwrap_or_default()
     }
 
     /// The answer's status and JSON.
