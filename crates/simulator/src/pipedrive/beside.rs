@@ -49,6 +49,14 @@ pub(super) fn archived(state: &mut State, ctx: &Ctx) -> Outcome {
     page::v1_list(state, ctx, rows)
 }
 
+/// A v1 deal with ids in the places of objects, as some calls have it.
+fn with_ids(mut deal: Value) -> Value {
+    for key in ["user_id", "creator_user_id", "person_id", "org_id"] {
+        deal[key] = deal[key]["value"].take();
+    }
+    deal
+}
+
 /// `GET /v1/pipelines/{id}/deals` and `GET /v1/stages/{id}/deals`
 pub(super) fn deals_in_place(state: &mut State, ctx: &Ctx) -> Outcome {
     let id = state.readable_record(ctx, ctx.kind, ctx.id(0)?)?.id;
@@ -59,7 +67,7 @@ pub(super) fn deals_in_place(state: &mut State, ctx: &Ctx) -> Outcome {
             && !deal.version.flag("is_archived")
             && fits(ctx, &deal.version)
     });
-    page::v1_list(state, ctx, rows)
+    page::v1_list(state, ctx, rows.into_iter().map(with_ids).collect())
 }
 
 /// Products of a deal.
@@ -90,7 +98,7 @@ pub(super) fn products_of_person(state: &mut State, ctx: &Ctx) -> Outcome {
             let Some(record) = state.record(Kind::Product, product) else { continue };
             let mut product = state.v1(Kind::Product, record, &record.version);
             product["deal_id"] = deal.id.into();
-            let deal_json = state.v1(Kind::Deal, deal, &deal.version);
+            let deal_json = with_ids(state.v1(Kind::Deal, deal, &deal.version));
             let row = json!({ "deal": deal_json, "product": product });
             rows.push(Value::from(Map::from_iter([(deal.id.to_string(), row)])));
         }
@@ -209,7 +217,7 @@ fn copy(state: &mut State, ctx: &Ctx) -> Result<i64, Refusal> {
 pub(super) fn duplicate_deal(state: &mut State, ctx: &Ctx) -> Outcome {
     let id = copy(state, ctx)?;
     let record = state.record(Kind::Deal, id);
-    let data = record.map(|record| state.v1(Kind::Deal, record, &record.version));
+    let data = record.map(|record| with_ids(state.v1(Kind::Deal, record, &record.version)));
     Ok(Reply::json(200, &json!({ "success": true, "data": data })).wrote(1))
 }
 

@@ -133,7 +133,8 @@ pub(super) fn v1_list(state: &mut State, ctx: &Ctx) -> Outcome {
 pub(super) fn v1_follow(state: &mut State, ctx: &Ctx) -> Outcome {
     let (id, user) = begin(state, ctx)?;
     let data = v1_row(ctx.kind, id, user, ctx.now);
-    Ok(Reply::json(200, &json!({ "success": true, "data": data })).wrote(1))
+    let status = if ctx.kind == Kind::Product { 201 } else { 200 };
+    Ok(Reply::json(status, &json!({ "success": true, "data": data })).wrote(1))
 }
 
 /// `DELETE /v1/{kind}/{id}/followers/{follower}`

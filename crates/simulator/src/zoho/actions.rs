@@ -47,6 +47,27 @@ pub(super) fn convert(state: &mut State, request: &Request<'_>, lead: &str) -> A
     })
 }
 
+/// `GET /Leads/{id}/__conversion_options`: records that the lead may become instead of new ones.
+pub(super) fn conversion_options(state: &State, request: &Request<'_>, lead: &str) -> Answer {
+    let leads = state.module("Leads", 0)?;
+    request.may_read(leads)?;
+    let row = leads.table.get(path_id(lead)?);
+    let row = row.ok_or_else(|| Refusal::invalid_id(json!({ "resource_path_index": 1 })))?;
+    let alike = |module: &str, own: &str, theirs: &str| {
+        let module = state.modules.get(module)?;
+        let found = module.table.holding(theirs, row.fields.get(own)?)?;
+        let rows = found.iter().filter_map(|id| module.table.get(*id));
+        let shown = |row: &Row| json!({ "id": row.id.to_string(), "name": module.display_name(&row.fields) });
+        Some(Value::from(rows.map(shown).collect::<Vec<_>>()))
+    };
+    let options = json!({
+        "module_preference": null, "Contacts": alike("Contacts", "Email", "Email"), "Deals": null,
+        "Accounts": alike("Accounts", "Company", "Account_Name"), "preference_field_matched_value": null,
+        "modules_with_multiple_layouts": [],
+    });
+    Ok(Reply::json(200, &json!({ "__conversion_options": options })))
+}
+
 /// `POST /{module}/{master}/actions/merge`: at most two children.
 pub(super) fn merge(
     state: &mut State,
@@ -107,7 +128,7 @@ pub(super) fn clone(state: &mut State, request: &Request<'_>, module: &str, id: 
         .table(module)
         .and_then(|table| table.get(copy))
         .map(|row| state.stamps(row, &request.zone));
-    let status = json!({ "code": "SUCCESS", "details": details, "message": "record cloned", "status": "success" });
+    let status = json!({ "code": "SUCCESS", "details": details, "message": "record added", "status": "success" });
     Ok(Reply::json(201, &json!({ "data": [status] })).wrote(1))
 }
 

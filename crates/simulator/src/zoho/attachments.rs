@@ -24,6 +24,8 @@ pub(super) struct Files {
     attachments: BTreeMap<u64, Attachment>,
     /// Name and content by the id that fields of files hold.
     stored: BTreeMap<String, (String, Bytes)>,
+    /// Name and content by record.
+    photos: BTreeMap<u64, (String, Bytes)>,
 }
 
 #[derive(Debug)]
@@ -124,7 +126,7 @@ fn object(
     let object = json!({
         "id": id.to_string(), "File_Name": held.name, "Size": held.content.len().to_string(),
         "Owner": by, "Created_By": by, "Modified_By": by, "Created_Time": at, "Modified_Time": at,
-        "Parent_Id": { "module": { "api_name": module.api_name, "id": module.id.to_string() }, "name": name, "id": held.parent.to_string() },
+        "Parent_Id": { "name": name, "id": held.parent.to_string() },
         "$file_id": id.to_string(), "$type": if held.link.is_some() { "Link URL" } else { "Attachment" },
         "$link_url": held.link, "$se_module": module.api_name, "$editable": true, "$state": "save",
     });
@@ -232,6 +234,44 @@ fn detach(
         _ => 200,
     };
     Ok(Reply::json(status, &json!({ "data": rows })).wrote(gone))
+}
+
+/// All verbs of `/{module}/{id}/photo`.
+pub(super) fn photo(state: &mut State, request: &Request<'_>, module: &str, id: &str) -> Answer {
+    let schema = state.module(module, 0)?;
+    let pictured = matches!(module, "Leads" | "Contacts" | "Accounts" | "Products" | "Vendors");
+    if !schema.custom && !pictured {
+        return Err(Refusal::wrong_url());
+    }
+    let right = if request.call.method == "GET" { Right::Read } else { Right::Update };
+    request.may(schema, right)?;
+    let found =
+        request.record(schema, &schema.table, id, 1)?.filter(|id| schema.table.get(*id).is_some());
+    let id = found.ok_or_else(|| Refusal::invalid_id(json!({ "resource_path_index": 1 })))?;
+    let message = match request.call.method.as_str() {
+        "GET" => {
+            let photo = state.files.photos.get(&id);
+            return Ok(photo.map_or_else(|| Reply::empty(204), |(name, photo)| file(name, photo)));
+        }
+        "POST" => {
+            let parts = multipart::parts(request.call).unwrap_or_default();
+            let sent = parts.into_iter().find(|part| part.name == "file");
+            let sent = sent.ok_or_else(|| Refusal::mandatory("file", "$.file"))?;
+            let name = sent.file_name.unwrap_or_else(|| "photo".into());
+            state.files.photos.insert(id, (name, sent.content));
+            "photo uploaded successfully"
+        }
+        "DELETE" => {
+            state.files.photos.remove(&id);
+            "Photo deleted"
+        }
+        _ => return Err(Refusal::wrong_verb()),
+    };
+    Ok(Reply::json(
+        200,
+        &json!({ "code": "SUCCESS", "details": {}, "message": message, "status": "success" }),
+    )
+    .wrote(1))
 }
 
 /// `POST /files`: at most ten parts named `file`.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::actions::Fate;
+use super::oauth::Right;
 use super::refusal::{Answer, Refusal};
 use super::request::Request;
 use super::state::State;
@@ -144,6 +145,10 @@ fn route(state: &mut State, request: &mut Request<'_>, rest: &[&str]) -> Answer 
         [module, id, "Attachments", attachment] => {
             attachments::one(state, request, module, id, attachment)
         }
+        [module, id, "photo"] => attachments::photo(state, request, module, id),
+        ["Leads", id, "__conversion_options"] => {
+            only(method, "GET", || actions::conversion_options(state, request, id))
+        }
         ["Deals", id, "Contact_Roles"] => related::roles_of_deal(state, request, id, None),
         ["Deals", id, "Contact_Roles", contact] => {
             related::roles_of_deal(state, request, id, Some(contact))
@@ -245,6 +250,11 @@ fn settings(state: &mut State, request: &Request<'_>, rest: &[&str]) -> Answer {
         ["settings", "pipeline", id] => {
             only(method, "GET", || metadata::pipeline(state, request, Some(id)))
         }
+        ["settings", "territories", ..] => only(method, "GET", || {
+            request.access.require("settings", "territories", Right::Read)?;
+            let message = "territory is not enabled";
+            Err(Refusal::new(403, "TERRITORY_NOT_ENABLED", message, json!({})))
+        }),
         ["settings", "related_lists"] => {
             only(method, "GET", || metadata::related_lists(state, request))
         }

@@ -261,7 +261,8 @@ fn targets(fields: &Map<String, Value>) -> Vec<u64> {
     lookups.filter_map(|(_, value)| id_of(value)).collect()
 }
 
-/// The id in `{"id": "…"}`.
+/// The id in `{"id": "…"}`; Zoho's own clients send it as a number too.
 pub(super) fn id_of(value: &Value) -> Option<u64> {
-    value.get("id")?.as_str()?.parse().ok()
+    let id = value.get("id")?;
+    id.as_u64().or_else(|| id.as_str()?.parse().ok())
 }

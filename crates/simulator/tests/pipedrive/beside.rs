@@ -178,6 +178,7 @@ fn given_a_deal_with_a_product_when_v1_lists_stand_beside_them_then_they_tell_of
     let copy = desk.ok("POST /api/v2/products/1/duplicate", &Value::Null);
 
     assert_eq!((&twin["data"]["id"], &twin["data"]["title"]), (&json!(2), &json!("Pilot")));
+    assert_eq!((&twin["data"]["person_id"], &twin["data"]["user_id"]), (&json!(1), &json!(7001)));
     assert_eq!((&copy["data"]["id"], &copy["data"]["prices"][0]["price"]), (&json!(2), &json!(3)));
     assert_eq!(desk.ids("/v1/products/1/deals"), [1]);
     assert_eq!(desk.ids("/v1/pipelines/1/deals"), [1, 2]);

@@ -37,6 +37,28 @@ fn given_a_lead_when_converted_then_it_stays_with_links_and_leaves_the_list() {
 }
 
 #[test]
+fn given_a_lead_when_its_options_are_asked_for_then_its_likes_are_named() {
+    let desk = Desk::open();
+    let account = desk.zoho.add("Accounts", json!({ "Account_Name": "Acme" }));
+    let contact = desk.zoho.add("Contacts", json!({ "Last_Name": "Muster", "Email": "m@acme.eu" }));
+    let lead = json!({ "Last_Name": "Muster", "Company": "Acme", "Email": "m@acme.eu" });
+    let lead = desk.zoho.add("Leads", lead);
+    let other = desk.zoho.add("Leads", json!({ "Last_Name": "Other", "Company": "New" }));
+
+    let options = desk.get(&format!("/Leads/{lead}/__conversion_options"));
+    let no_options = desk.get(&format!("/Leads/{other}/__conversion_options"));
+    let wish =
+        json!({ "data": [{ "Accounts": { "id": account }, "Contacts": { "id": contact } }] });
+    let converted = desk.post(&format!("/Leads/{lead}/actions/convert"), &wish);
+
+    let likes = options.at("/__conversion_options");
+    assert_eq!(likes["Contacts"], json!([{ "id": contact.to_string(), "name": "Muster" }]));
+    assert_eq!(likes["Accounts"], json!([{ "id": account.to_string(), "name": "Acme" }]));
+    assert_eq!(no_options.at("/__conversion_options/Accounts"), &Value::Null);
+    assert_eq!(converted.text("/data/0/details/Contacts/id"), contact.to_string());
+}
+
+#[test]
 fn given_two_contacts_when_merged_then_the_master_lives_and_related_records_move() {
     let desk = Desk::open();
     let master = desk.zoho.add("Contacts", json!({ "Last_Name": "Muster", "Email": "a@x.eu" }));

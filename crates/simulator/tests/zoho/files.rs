@@ -45,7 +45,8 @@ fn given_a_file_when_attached_then_it_is_listed_comes_down_whole_and_goes() {
         ),
         ("A", "offer.txt", "11")
     );
-    assert_eq!(listed.text("/data/1/Parent_Id/name"), "Muster");
+    let parent = json!({ "name": "Muster", "id": id.to_string() });
+    assert_eq!(listed.at("/data/1/Parent_Id"), &parent);
     assert_eq!(listed.at("/data/1/Owner"), &Value::Null);
     assert_eq!((file.status, &file.reply.body[..]), (200, &b"four\r\nlines"[..]));
     assert_eq!(file.reply.headers["content-type"], "application/x-download");
@@ -53,6 +54,23 @@ fn given_a_file_when_attached_then_it_is_listed_comes_down_whole_and_goes() {
     assert_eq!((gone.status, desk.get(&format!("{at}/{}", attached.id())).status), (200, 204));
     assert_eq!(desk.get(&at).code(), "REQUIRED_PARAM_MISSING");
     assert_eq!(desk.get("/Contacts/1/Attachments?fields=id").code(), "INVALID_DATA");
+}
+
+#[test]
+fn given_a_photo_when_put_on_a_record_then_it_is_there_until_it_is_deleted() {
+    let desk = Desk::open();
+    let id = desk.zoho.add("Contacts", json!({ "Last_Name": "Muster" }));
+    let at = format!("/Contacts/{id}/photo");
+
+    let none = desk.get(&at).status;
+    let put = desk.upload(&at, "me.png", "pixels");
+    let photo = desk.get(&at);
+    let gone = desk.delete(&at);
+
+    assert_eq!((none, put.text("/message")), (204, "photo uploaded successfully"));
+    assert_eq!((photo.status, &photo.reply.body[..]), (200, &b"pixels"[..]));
+    assert_eq!((gone.text("/message"), desk.get(&at).status), ("Photo deleted", 204));
+    assert_eq!(desk.get("/Tasks/1/photo").code(), "INVALID_URL_PATTERN");
 }
 
 #[test]

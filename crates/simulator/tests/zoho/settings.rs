@@ -76,6 +76,7 @@ fn given_settings_with_ids_when_one_is_read_then_it_comes_alone() {
     }
     assert_eq!(desk.get("/settings/layouts/1?module=Deals").status, 204);
     assert_eq!(desk.get("/settings/roles/1").status, 204);
+    assert_eq!(desk.get("/settings/territories").code(), "TERRITORY_NOT_ENABLED");
     assert_eq!(desk.get("/users/actions/count?type=ActiveUsers").body, json!({ "count": 2 }));
 }
 
@@ -149,7 +150,7 @@ fn given_products_of_a_deal_when_tied_then_they_are_listed_until_they_are_not() 
     let product = desk.zoho.add("Products", json!({ "Product_Name": "P" }));
     let at = format!("/Deals/{deal}/Products");
 
-    let tied = desk.put(&at, &json!({ "data": [{ "id": product.to_string() }, { "id": "1" }] }));
+    let tied = desk.put(&at, &json!({ "data": [{ "id": product }, { "id": "1" }] }));
     let listed = desk.get(&format!("{at}?fields=Product_Name"));
     let untied = desk.delete(&format!("{at}?ids={product}"));
 
