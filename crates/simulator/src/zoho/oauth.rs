@@ -10,6 +10,7 @@ use super::attachments::encoded;
 use super::refusal::Refusal;
 use super::{Client, Switches};
 use crate::host::{Call, Reply, pairs};
+use crate::multipart;
 
 const CODE_LIFE: i64 = 3 * 60 * 1_000;
 const ACCESS_LIFE: i64 = 60 * 60 * 1_000;
@@ -196,9 +197,7 @@ impl Tokens {
 
     /// `POST /oauth/v2/token`: parameters in the query or as a form.
     pub(super) fn token(&mut self, call: &Call, now: i64, switches: &Switches) -> Reply {
-        let body = String::from_utf8_lossy(&call.body);
-        let sent: BTreeMap<String, String> =
-            call.query.iter().cloned().chain(pairs(&body)).collect();
+        let sent = sent(call);
         let get = |key: &str| sent.get(key).map_or("", String::as_str);
         if get("client_id") != self.client.id {
             return problem("invalid_client");
@@ -258,15 +257,22 @@ impl Tokens {
 
     /// `POST /oauth/v2/token/revoke?token=`.
     pub(super) fn revocation(&mut self, call: &Call) -> Reply {
-        let body = String::from_utf8_lossy(&call.body);
-        let form = pairs(&body).into_iter().find(|(key, _)| key == "token").map(|(_, value)| value);
-        let token = call.query("token").map(str::to_owned).or(form).unwrap_or_default();
-        if self.revoke(&token) {
+        let sent = sent(call);
+        if self.revoke(sent.get("token").map_or("", String::as_str)) {
             Reply::json(200, &json!({ "status": "success" }))
         } else {
             problem("invalid_code")
         }
     }
+}
+
+/// What a call of the accounts server says, in its query and in its form of either kind.
+fn sent(call: &Call) -> BTreeMap<String, String> {
+    let form: Vec<(String, String)> = match multipart::parts(call) {
+        Some(parts) => parts.iter().map(|part| (part.name.clone(), part.text())).collect(),
+        None => pairs(&String::from_utf8_lossy(&call.body)),
+    };
+    call.query.iter().cloned().chain(form).collect()
 }
 
 /// Errors of the token endpoint come with 200.

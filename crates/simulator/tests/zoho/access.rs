@@ -51,6 +51,21 @@ fn given_a_grant_code_when_exchanged_twice_then_only_the_first_gives_tokens() {
 }
 
 #[test]
+fn given_a_form_of_parts_when_tokens_are_asked_for_then_it_is_read_like_any_other() {
+    let desk = Desk::open();
+    let refresh = desk.zoho.refresh_token("ZohoCRM.modules.ALL");
+
+    let renewed = desk.token_in_parts(&[
+        ("client_id", "1000.SIMULATEDCLIENT"),
+        ("client_secret", "simulated-secret"),
+        ("grant_type", "refresh_token"),
+        ("refresh_token", &refresh),
+    ]);
+
+    assert!(renewed.at("/access_token").is_string(), "{}", renewed.body);
+}
+
+#[test]
 fn given_wrong_credentials_when_a_token_is_asked_for_then_the_error_comes_with_200() {
     let desk = Desk::open();
     let late = desk.zoho.grant_code("ZohoCRM.modules.ALL");

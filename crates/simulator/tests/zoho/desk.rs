@@ -86,6 +86,16 @@ impl Desk {
         self.raw(method, path, &[("authorization", &authorization)], body, Some(fault))
     }
 
+    /// Asks for tokens with a form of parts.
+    pub(crate) fn token_in_parts(&self, fields: &[(&str, &str)]) -> Answered {
+        let parts = fields.iter().fold(String::new(), |text, (name, value)| {
+            let head = format!("Content-Disposition: form-data; name=\"{name}\"");
+            format!("{text}--line\r\n{head}\r\n\r\n{value}\r\n")
+        });
+        let kind = [("content-type", "multipart/form-data; boundary=line")];
+        self.send("POST", "/oauth/v2/token", &kind, format!("{parts}--line--\r\n").into(), None)
+    }
+
     /// Sends one part of a form: a file.
     pub(crate) fn upload(&self, path: &str, name: &str, content: &str) -> Answered {
         let body = format!(
