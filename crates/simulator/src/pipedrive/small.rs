@@ -198,7 +198,7 @@ pub(super) fn add_activity_type(state: &mut State, ctx: &Ctx) -> Outcome {
     };
     let types = &mut state.shelf.activity_types;
     let key = name.to_lowercase().replace(|sign: char| !sign.is_ascii_alphanumeric(), "_");
-    if types.iter().any(|kind| kind["key_string"] == key) {
+    if types.iter().any(|kind| kind["key_string"] == key && kind["active_flag"] == true) {
         return Err(Refusal::new(400, "An activity type of this name exists already."));
     }
     let at = time::v1(ctx.now);

@@ -94,6 +94,7 @@ fn given_labels_and_types_when_changed_then_the_lists_show_it() {
     desk.ok("POST /api/v2/activities", &json!({ "subject": "Go", "type": "site_visit" }));
     desk.ok(&format!("PUT {kind_path}"), &json!({ "name": "Visit" }));
     let gone = desk.ok(&format!("DELETE {kind_path}"), &Value::Null);
+    desk.ok("POST /v1/activityTypes", &json!({ "name": "Site visit", "icon_key": "car" }));
 
     assert_eq!(painted["data"]["color"], "red");
     assert_eq!(desk.get("/v1/leadLabels")["data"].as_array().map(Vec::len), Some(3));
