@@ -35,6 +35,7 @@ mod query;
 mod refusal;
 mod relationships;
 mod render;
+mod retired;
 mod routes;
 mod rules;
 mod schema;

@@ -6,7 +6,7 @@ use super::kind::Kind;
 use super::routes::Routes;
 use super::{
     attached, beside, comments, entities, feeds, fields_api, fields_v1, files, filters, followers,
-    list, merge, participants, pricing, relationships, search, small, subscriptions, v1,
+    list, merge, participants, pricing, relationships, retired, search, small, subscriptions, v1,
 };
 
 impl Routes {
@@ -284,7 +284,7 @@ impl Routes {
         self.add(1, "POST leadLabels", Kind::Lead, 10, write, v1::create_lead_label);
         self.add(1, "PATCH leadLabels/{}", Kind::Lead, 10, write, v1::change_lead_label);
         self.add(1, "DELETE leadLabels/{}", Kind::Lead, 6, write, v1::delete_lead_label);
-        self.add(1, "GET leads/search", Kind::Lead, 40, read, search::leads).is_search = true;
+        self.add(1, "GET leads/search", Kind::Lead, 40, read, search::by_offset).is_search = true;
         self.add(1, "GET leadSources", Kind::Lead, 2, read, v1::lead_sources);
         self.add(1, "GET recents", Kind::Person, 20, &["recents:read"], feeds::recents);
         // Version 2 of the paths was seen to answer too, though only v1 has them in its document.
@@ -364,12 +364,40 @@ impl Routes {
         for kind in Kind::V2 {
             let (read, write) = scopes(kind);
             let (all, one) = (kind.plural(), format!("{}/{{}}", kind.plural()));
-            self.add_at(1, "GET", all, kind, 20, read, v1::retired_list).is_retired = true;
-            self.add_at(1, "GET", &one, kind, 2, read, v1::retired_get).is_retired = true;
-            self.add_at(1, "DELETE", &one, kind, 6, write, entities::delete).is_retired = true;
-            if kind == Kind::Deal {
-                self.add_at(1, "PUT", &one, kind, 10, write, v1::retired_clear).is_retired = true;
+            let calls: [(&'static str, &str, u64, &[&str], super::routes::Handler); 5] = [
+                ("GET", all, 20, read, retired::list),
+                ("POST", all, 10, write, retired::create),
+                ("GET", &one, 2, read, retired::get),
+                ("PUT", &one, 10, write, retired::change),
+                ("DELETE", &one, 6, write, entities::delete),
+            ];
+            for (method, path, cost, scopes, run) in calls {
+                self.add_at(1, method, path, kind, cost, scopes, run).is_retired = true;
             }
+        }
+        self.retired_lists();
+    }
+
+    /// Searches and nested lists of v1.
+    fn retired_lists(&mut self) {
+        for kind in [Kind::Person, Kind::Organization, Kind::Deal, Kind::Product] {
+            let (read, _) = scopes(kind);
+            let path = format!("{}/search", kind.plural());
+            let route = self.add_at(1, "GET", &path, kind, 40, read, search::by_offset);
+            (route.is_search, route.is_retired) = (true, true);
+        }
+        let lists: [(Kind, &str, super::routes::Handler); 6] = [
+            (Kind::Person, "deals", retired::deals_of),
+            (Kind::Organization, "deals", retired::deals_of),
+            (Kind::Person, "activities", retired::activities_of),
+            (Kind::Organization, "activities", retired::activities_of),
+            (Kind::Deal, "activities", retired::activities_of),
+            (Kind::Organization, "persons", retired::persons_of),
+        ];
+        for (kind, list, run) in lists {
+            let (read, _) = scopes(kind);
+            let path = format!("{}/{{}}/{list}", kind.plural());
+            self.add_at(1, "GET", &path, kind, 20, read, run).is_retired = true;
         }
     }
 }

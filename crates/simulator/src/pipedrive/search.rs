@@ -296,8 +296,8 @@ pub(super) fn of_kind(state: &mut State, ctx: &Ctx) -> Outcome {
     answer(state, ctx, found)
 }
 
-/// `GET /v1/leads/search`: the same by offset.
-pub(super) fn leads(state: &mut State, ctx: &Ctx) -> Outcome {
+/// `GET /v1/{kind}/search`: the same by offset.
+pub(super) fn by_offset(state: &mut State, ctx: &Ctx) -> Outcome {
     let (hits, pagination) = page::by_offset(state, ctx, found(state, ctx)?)?;
     let items: Vec<Value> = hits
         .into_iter()

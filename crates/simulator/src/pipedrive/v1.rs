@@ -1,4 +1,4 @@
-//! Notes, leads and their labels, the retired v1 calls.
+//! Notes, leads and their labels.
 
 #![expect(clippy::unnecessary_wraps, reason = "handlers share one signature")]
 
@@ -12,12 +12,12 @@ use super::table::{Record, Version};
 use super::{page, time};
 use crate::host::Reply;
 
-fn one(status: u16, data: &Value) -> Reply {
+pub(super) fn one(status: u16, data: &Value) -> Reply {
     Reply::json(status, &json!({ "success": true, "data": data }))
 }
 
 /// A body in JSON or, for POST, as a form.
-fn body(ctx: &Ctx) -> Result<Map<String, Value>, Refusal> {
+pub(super) fn body(ctx: &Ctx) -> Result<Map<String, Value>, Refusal> {
     let form = ctx
         .call
         .header("content-type")
@@ -31,7 +31,7 @@ fn body(ctx: &Ctx) -> Result<Map<String, Value>, Refusal> {
 }
 
 /// Versions a v1 list shows, in order of its `sort` parameter.
-fn rows(
+pub(super) fn rows(
     state: &State,
     ctx: &Ctx,
     keep: impl Fn(&Version) -> bool,
@@ -188,9 +188,13 @@ pub(super) fn get_lead(state: &mut State, ctx: &Ctx) -> Outcome {
 }
 
 /// Flat custom fields of a v1 body, gathered as v2 has them.
-fn gathered(state: &State, mut given: Map<String, Value>) -> Map<String, Value> {
+pub(super) fn gathered(
+    state: &State,
+    kind: Kind,
+    mut given: Map<String, Value>,
+) -> Map<String, Value> {
     let mut custom = Map::new();
-    for field in state.custom_fields(Kind::Lead) {
+    for field in state.custom_fields(kind) {
         let Some(mut value) = given.remove(&field.code) else { continue };
         let with = |suffix: &str, given: &mut Map<String, Value>| {
             given.remove(&format!("{}_{suffix}", field.code)).unwrap_or_default()
@@ -219,7 +223,7 @@ fn gathered(state: &State, mut given: Map<String, Value>) -> Map<String, Value> 
 
 pub(super) fn create_lead(state: &mut State, ctx: &Ctx) -> Outcome {
     state.permit(Kind::Lead)?;
-    let given = gathered(state, ctx.object()?);
+    let given = gathered(state, Kind::Lead, ctx.object()?);
     let id = state.create(Kind::Lead, &given, &ctx.by, ctx.now)?;
     let status = if state.settings.switches.flip_created { 200 } else { 201 };
     Ok(one(status, &lead(state, id)).wrote(1))
@@ -227,7 +231,7 @@ pub(super) fn create_lead(state: &mut State, ctx: &Ctx) -> Outcome {
 
 pub(super) fn change_lead(state: &mut State, ctx: &Ctx) -> Outcome {
     let id = lead_id(state, ctx)?;
-    let given = gathered(state, ctx.object()?);
+    let given = gathered(state, Kind::Lead, ctx.object()?);
     state.change(Kind::Lead, id, &given, &ctx.by, ctx.now)?;
     Ok(one(200, &lead(state, id)).wrote(1))
 }
@@ -308,43 +312,4 @@ pub(super) fn permitted_users(state: &mut State, ctx: &Ctx) -> Outcome {
     let id = if ctx.kind == Kind::Lead { lead_id(state, ctx)? } else { ctx.id(0)? };
     let record = state.readable_record(ctx, ctx.kind, id)?;
     Ok(one(200, &state.permitted(ctx.kind, record).into()))
-}
-
-/// Retired: `GET /v1/{kind}`
-pub(super) fn retired_list(state: &mut State, ctx: &Ctx) -> Outcome {
-    let rows = rows(state, ctx, |version| ctx.kind != Kind::Deal || !version.flag("is_archived"))?;
-    let rows = rows
-        .iter()
-        .filter_map(|(id, version)| Some(state.v1(ctx.kind, state.record(ctx.kind, *id)?, version)))
-        .collect();
-    let (rows, pagination) = page::by_offset(state, ctx, rows)?;
-    let data = page::v1_rows(state, rows);
-    Ok(Reply::json(
-        200,
-        &json!({ "success": true, "data": data, "additional_data": { "pagination": pagination }, "related_objects": {} }),
-    ))
-}
-
-/// `PUT /v1/deals/{id}`, retired: of all that it took, null in the one field that v2 cannot clear.
-/// Source: live answers of September 2026.
-pub(super) fn retired_clear(state: &mut State, ctx: &Ctx) -> Outcome {
-    let given = ctx.object()?;
-    if given.len() != 1 || given.get("expected_close_date") != Some(&Value::Null) {
-        return Err(Refusal::new(400, "Only the expected close date can be cleared here"));
-    }
-    let record = state.writable_record(ctx, ctx.kind, ctx.id(0)?)?;
-    let (id, custom) = (record.id, record.version.custom.clone());
-    let mut body = record.version.body.clone();
-    body.insert("expected_close_date".into(), Value::Null);
-    state.commit(ctx.kind, id, body, custom, &ctx.by, ctx.now);
-    Ok(retired_get(state, ctx)?.wrote(1))
-}
-
-/// Retired: `GET /v1/{kind}/{id}`
-pub(super) fn retired_get(state: &mut State, ctx: &Ctx) -> Outcome {
-    let record = state.readable_record(ctx, ctx.kind, ctx.id(0)?)?;
-    Ok(Reply::json(
-        200,
-        &json!({ "success": true, "data": state.v1(ctx.kind, record, &record.version), "related_objects": {} }),
-    ))
 }

@@ -7,6 +7,7 @@ mod beside;
 mod events;
 mod feeds;
 mod reading;
+mod retired;
 mod switches;
 mod tied;
 mod writing;
