@@ -11,6 +11,7 @@ use super::routes::{Ctx, Outcome};
 use super::schema::blank;
 use super::state::{Actor, State};
 use super::table::Millis;
+use super::time;
 use super::validate::Mode;
 use crate::host::Reply;
 
@@ -39,6 +40,34 @@ pub(super) fn products(state: &mut State, ctx: &Ctx) -> Outcome {
     ctx.allow(&["cursor", "limit", "sort_by", "sort_direction"])?;
     let deal = state.readable_record(ctx, Kind::Deal, ctx.id(0)?)?.id;
     page::of_values(state, ctx, sorted(ctx, rows_of(state, &[deal])))
+}
+
+/// A product row as v1 has it.
+fn old(mut row: Value) -> Value {
+    row["enabled_flag"] = row["is_enabled"].clone();
+    row["last_edit"] = row["update_time"].as_str().map(time::to_v1).into();
+    row["add_time"] = row["add_time"].as_str().map(time::to_v1).into();
+    row["active_flag"] = true.into();
+    row
+}
+
+/// `GET /v1/deals/{id}/products`, retired
+pub(super) fn old_products(state: &mut State, ctx: &Ctx) -> Outcome {
+    let deal = state.readable_record(ctx, Kind::Deal, ctx.id(0)?)?.id;
+    let rows = rows_of(state, &[deal]).into_iter().map(old).collect();
+    page::v1_list(state, ctx, rows)
+}
+
+/// `POST /v1/deals/{id}/products`, retired
+pub(super) fn add_old_product(state: &mut State, ctx: &Ctx) -> Outcome {
+    let deal = state.writable_record(ctx, Kind::Deal, ctx.id(0)?)?.id;
+    let mut given = ctx.object()?;
+    if let Some(flag) = given.remove("enabled_flag") {
+        given.insert("is_enabled".into(), (flag == true || flag == 1).into());
+    }
+    let id = state.add_row(deal, &given, &ctx.by, ctx.now)?;
+    let data = old(state.row_json(id));
+    Ok(Reply::json(201, &json!({ "success": true, "data": data })).wrote(1))
 }
 
 /// `GET /api/v2/deals/products?deal_ids=`

@@ -386,6 +386,21 @@ impl Routes {
             let route = self.add_at(1, "GET", &path, kind, 40, read, search::by_offset);
             (route.is_search, route.is_retired) = (true, true);
         }
+        let items = self.add(
+            1,
+            "GET itemSearch",
+            Kind::Person,
+            40,
+            &["search:read"],
+            search::items_by_offset,
+        );
+        (items.is_search, items.is_retired) = (true, true);
+        let (read, write) = scopes(Kind::DealProduct);
+        let path = "deals/{}/products";
+        let rows = self.add_at(1, "GET", path, Kind::Deal, 20, read, attached::old_products);
+        rows.is_retired = true;
+        let rows = self.add_at(1, "POST", path, Kind::Deal, 10, write, attached::add_old_product);
+        rows.is_retired = true;
         let lists: [(Kind, &str, super::routes::Handler); 6] = [
             (Kind::Person, "deals", retired::deals_of),
             (Kind::Organization, "deals", retired::deals_of),

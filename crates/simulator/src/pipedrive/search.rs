@@ -298,7 +298,12 @@ pub(super) fn of_kind(state: &mut State, ctx: &Ctx) -> Outcome {
 
 /// `GET /v1/{kind}/search`: the same by offset.
 pub(super) fn by_offset(state: &mut State, ctx: &Ctx) -> Outcome {
-    let (hits, pagination) = page::by_offset(state, ctx, found(state, ctx)?)?;
+    let found = found(state, ctx)?;
+    paged(state, ctx, found)
+}
+
+fn paged(state: &State, ctx: &Ctx, found: Vec<(f64, Value)>) -> Outcome {
+    let (hits, pagination) = page::by_offset(state, ctx, found)?;
     let items: Vec<Value> = hits
         .into_iter()
         .map(|(score, item)| json!({ "result_score": score, "item": item }))
@@ -343,6 +348,18 @@ pub(super) fn items(state: &mut State, ctx: &Ctx) -> Outcome {
         "limit",
         "cursor",
     ])?;
+    let found = found_anywhere(state, ctx)?;
+    answer(state, ctx, found)
+}
+
+/// `GET /v1/itemSearch`: the same by offset.
+pub(super) fn items_by_offset(state: &mut State, ctx: &Ctx) -> Outcome {
+    let found = found_anywhere(state, ctx)?;
+    paged(state, ctx, found)
+}
+
+/// Hits of all kinds that the parameters name, best first.
+fn found_anywhere(state: &State, ctx: &Ctx) -> Result<Vec<(f64, Value)>, Refusal> {
     let exact = flag(ctx, "exact_match")?;
     let term = term(ctx, exact)?;
     let types: Option<Vec<&str>> =
@@ -363,7 +380,7 @@ pub(super) fn items(state: &mut State, ctx: &Ctx) -> Outcome {
         found.extend(hits(state, ctx, kind, &term, &fields, exact));
     }
     found.sort_by(|left, right| right.0.total_cmp(&left.0));
-    answer(state, ctx, found)
+    Ok(found)
 }
 
 /// `GET /api/v2/itemSearch/field`: case-sensitive, one field.

@@ -117,4 +117,21 @@ fn given_records_when_v1_searches_and_nests_them_then_they_are_found() {
     let found = desk.get("/v1/persons/search?term=ada");
     assert_eq!(found["data"]["items"][0]["item"]["id"], 1);
     assert_eq!(found["additional_data"]["pagination"]["start"], 0);
+    let anywhere = desk.get("/v1/itemSearch?term=pilot&item_types=deal,person&limit=1");
+    assert_eq!(anywhere["data"]["items"][0]["item"]["type"], "deal");
+}
+
+#[test]
+fn given_a_product_of_a_deal_when_added_in_v1_then_both_versions_list_it() {
+    let desk = Desk::new();
+    desk.pipedrive.add("deals", json!({ "title": "Pilot" }));
+    desk.pipedrive.add("products", json!({ "name": "Seat" }));
+
+    let row = json!({ "product_id": 1, "item_price": 3, "quantity": 2, "enabled_flag": 1 });
+    let added = desk.ok("POST /v1/deals/1/products", &row);
+    let listed = desk.get("/v1/deals/1/products");
+
+    assert_eq!((&added["data"]["sum"], &added["data"]["enabled_flag"]), (&json!(6), &json!(true)));
+    assert_eq!(listed["data"][0]["last_edit"], "2026-05-15 10:00:00");
+    assert_eq!(desk.get("/api/v2/deals/1")["data"]["value"], 6);
 }
