@@ -10,7 +10,7 @@ use super::super::{
     Connector as _, ConnectorError, DeletedPage, ErrorKind, ListRequest, Order, PageKey,
 };
 use super::Pipedrive;
-use super::module::{Dialect, MODULES, Module};
+use super::module::{Dialect, MODULES, Module, PAGE};
 use super::pages::{Place, expired, v1_next, v1_query, v2_query};
 
 /// A list without changes of its own: read whole each time.
@@ -25,7 +25,8 @@ struct Small {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Paging {
     Cursor,
-    Start,
+    /// By offset, with the largest page there is.
+    Start(usize),
     /// One page holds all.
     None,
 }
@@ -43,7 +44,7 @@ const fn small(
 /// Source: Pipedrive API v2 and v1 references, paths and `x-token-cost`.
 const SMALL: &[Small] = &[
     small("users", "/api/v1/users", "id", 20, Paging::None),
-    small("roles", "/api/v1/roles", "id", 20, Paging::Start),
+    small("roles", "/api/v1/roles", "id", 20, Paging::Start(PAGE)),
     small("currencies", "/api/v1/currencies", "id", 20, Paging::None),
     small("pipelines", "/api/v2/pipelines", "id", 5, Paging::Cursor),
     small("stages", "/api/v2/stages", "id", 5, Paging::Cursor),
@@ -51,7 +52,7 @@ const SMALL: &[Small] = &[
     small("lead_labels", "/api/v1/leadLabels", "id", 10, Paging::None),
     small("lead_sources", "/api/v1/leadSources", "name", 2, Paging::None),
     small("filters", "/api/v1/filters", "id", 20, Paging::None),
-    small("files", "/api/v1/files", "id", 20, Paging::Start),
+    small("files", "/api/v1/files", "id", 20, Paging::Start(100)),
     small("organization_fields", "/api/v2/organizationFields", "field_code", 10, Paging::Cursor),
     small("person_fields", "/api/v2/personFields", "field_code", 10, Paging::Cursor),
     small("product_fields", "/api/v2/productFields", "field_code", 10, Paging::Cursor),
@@ -164,21 +165,25 @@ impl Pipedrive {
     }
 
     async fn raw_small(&self, small: &Small, page: Option<&PageKey>) -> Result<RawPage, ErrorKind> {
-        let limit = ("limit", self.settings.page.to_string());
+        let most = match small.paging {
+            Paging::Start(most) => most,
+            Paging::Cursor | Paging::None => PAGE,
+        };
+        let limit = ("limit", self.settings.page.min(most).to_string());
         let query = match (small.paging, page) {
             (Paging::None, _) => Vec::new(),
             (_, None) => vec![limit],
             (Paging::Cursor, Some(key)) => vec![limit, ("cursor", key.0.clone())],
-            (Paging::Start, Some(key)) => vec![limit, ("start", key.0.clone())],
+            (Paging::Start(_), Some(key)) => vec![limit, ("start", key.0.clone())],
         };
         let reply = self.client.get_raw(small.path, &query, small.units).await?;
         let next = match small.paging {
             Paging::Cursor => reply.more.next_cursor.clone(),
-            Paging::Start if reply.more.more() == Some(true) => {
+            Paging::Start(_) if reply.more.more() == Some(true) => {
                 let read: usize = page.and_then(|key| key.0.parse().ok()).unwrap_or(0);
                 Some((read + reply.rows::<Json>()?.len()).to_string())
             }
-            Paging::None | Paging::Start => None,
+            Paging::None | Paging::Start(_) => None,
         };
         Ok(RawPage { rows: reply.data, next: next.map(PageKey), server_time: reply.server_time })
     }
