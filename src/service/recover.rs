@@ -8,7 +8,9 @@ use std::time::Duration;
 use chrono::TimeDelta;
 use crmsync_core::engine::recovery::{Agreed, Outcome, created, judge_update};
 use crmsync_core::model::plan::Change;
-use crmsync_core::model::{Code, Entity, FieldName, OpKind, Presence, RecordId, Side, Value};
+use crmsync_core::model::{
+    Code, Entity, FieldName, Observation, OpKind, Presence, RecordId, RecordKey, Side, Value,
+};
 
 use super::error::ServiceError;
 use super::observe::Observer;
@@ -190,13 +192,17 @@ impl<'a> Recovery<'a> {
             let doubted = updates.iter().map(|(intent, ..)| (*intent, Ending::InDoubt));
             return self.end(doubted.collect()).await;
         };
+        let known = self.last_seen(&ids).await?;
         let observed = self.reader.observed(&page).await?.into_iter();
         let mut found: BTreeMap<_, _> =
             observed.map(|seen| (seen.observation.key.id.clone(), seen)).collect();
         let mut endings = Vec::new();
         for (intent, id, changes) in updates {
             let ending = match found.remove(*id) {
-                Some(now) => self.update(intent, id, changes, now).await?,
+                Some(now) => {
+                    let before = replaced(&intent.before, changes, known.get(*id));
+                    self.update(before, id, changes, now).await?
+                }
                 None => self.unseen(intent, id).await?,
             };
             endings.push((*intent, ending));
@@ -206,12 +212,11 @@ impl<'a> Recovery<'a> {
 
     async fn update(
         &self,
-        intent: &Intent,
+        before: BTreeMap<FieldName, Value>,
         id: &RecordId,
         changes: &BTreeMap<FieldName, Change>,
         now: Observed,
     ) -> Result<Ending, ServiceError> {
-        let before = intent.before.clone();
         if !self.run.settings.safety.agrees_in_recovery {
             return Ok(Ending::Dropped { dirty: true });
         }
@@ -230,6 +235,18 @@ impl<'a> Recovery<'a> {
                 Ok(without_stamp(ending))
             }
         }
+    }
+
+    /// What these records were last seen to hold.
+    async fn last_seen(
+        &self,
+        ids: &[RecordId],
+    ) -> Result<BTreeMap<RecordId, Observation>, ServiceError> {
+        let (entity, side) = (&self.entity.name, self.side);
+        let key = |id: &RecordId| RecordKey { entity: entity.clone(), side, id: id.clone() };
+        let keys: Vec<_> = ids.iter().map(key).collect();
+        let seen = self.store.observations(&keys).await?;
+        Ok(seen.into_iter().map(|seen| (seen.key.id.clone(), seen)).collect())
     }
 
     /// The record cannot be read. Unless it is gone, its write stays in doubt: to forget it would let our own value
@@ -275,6 +292,23 @@ impl<'a> Recovery<'a> {
         let hint = (id.clone(), why.to_owned());
         Ok(self.store.mark_dirty(&self.entity.name, self.side, &[hint], self.run.now()).await?)
     }
+}
+
+/// What a lost write may have replaced: an edit that was seen after it was sent, for it may have come late; else
+/// what the record held before.
+fn replaced(
+    before: &BTreeMap<FieldName, Value>,
+    changes: &BTreeMap<FieldName, Change>,
+    seen: Option<&Observation>,
+) -> BTreeMap<FieldName, Value> {
+    let mut replaced = before.clone();
+    for (field, change) in changes {
+        let now = seen.and_then(|seen| seen.fields.get(field));
+        if let Some(edit) = now.filter(|now| **now != change.after && **now != change.before) {
+            replaced.insert(field.clone(), edit.clone());
+        }
+    }
+    replaced
 }
 
 /// A create without an answer.

@@ -95,6 +95,13 @@ pub(crate) struct Shown {
     pub(crate) account: String,
 }
 
+impl Shown {
+    pub(crate) fn unit(&self, kind: Kind, unit: Unit) -> Option<&str> {
+        let at = kind.units().iter().position(|one| *one == unit)?;
+        self.units.get(at).map(String::as_str)
+    }
+}
+
 /// The two servers.
 #[derive(Clone)]
 pub(crate) struct Crms {

@@ -198,15 +198,12 @@ impl Rest {
         let ledger = &world.ledger;
         let mut all = Vec::new();
         for who in ledger.shown.keys() {
-            let partners = ledger.partners.get(who).into_iter().flatten();
-            let back = partners.chain([who]).any(|one| ledger.revived.contains(one));
+            let partners = ledger.partners_of(who);
+            let back = partners.iter().chain([who]).any(|one| ledger.revived.contains(one));
             if seen == Seen::Changes && back {
                 continue;
             }
-            let survives = ledger
-                .partners
-                .get(who)
-                .is_some_and(|known| known.iter().any(|one| !ledger.shown.contains_key(one)));
+            let survives = partners.iter().any(|one| !ledger.shown.contains_key(one));
             let named = self.rows.iter().any(|row| {
                 row.entity == who.kind.entity()
                     && (row.records[who.side].as_ref().is_some_and(|id| id.as_str() == who.id)

@@ -53,6 +53,8 @@ pub(crate) struct Ledger {
     agreed: BTreeMap<(Who, Unit), String>,
     /// What the engine wrote into a record, and knows that it did.
     told: BTreeMap<(Who, Unit), BTreeSet<String>>,
+    /// What a record showed when it vanished.
+    last_shown: BTreeMap<Who, Shown>,
     /// Everything that any person ever wrote.
     ever: BTreeSet<String>,
     /// Live links as the store has them.
@@ -108,13 +110,26 @@ impl Ledger {
         all.filter(|who| who.side == side && who.kind == kind).cloned().collect()
     }
 
+    /// Every counterpart that a record had, whether or not the store came to know of it.
+    pub(crate) fn partners_of(&self, who: &Who) -> BTreeSet<Who> {
+        let mut all = self.partners.get(who).cloned().unwrap_or_default();
+        for ((side, kind, source), made) in &self.made {
+            let origin = Who { side: side.other(), kind: *kind, id: source.clone() };
+            if made.contains(who) {
+                all.insert(origin);
+            } else if origin == *who {
+                all.extend(made.iter().cloned());
+            }
+        }
+        all
+    }
+
     pub(crate) fn partner(&self, who: &Who) -> Option<&Who> {
         self.pairs.get(who)
     }
 
     pub(crate) fn value(&self, who: &Who, unit: Unit) -> &str {
-        let at = who.kind.units().iter().position(|one| *one == unit).unwrap();
-        self.shown.get(who).map_or("", |shown| shown.units[at].as_str())
+        self.shown.get(who).and_then(|shown| shown.unit(who.kind, unit)).unwrap_or_default()
     }
 
     /// The engine read these records by id.
@@ -134,7 +149,10 @@ impl Ledger {
         match (self.shown.get(who).cloned(), now) {
             (None, Some(now)) => self.appeared(who, now, author),
             (Some(before), Some(now)) => self.changed(who, &before, &now, author, at),
-            (Some(_), None) => self.vanished(who, author, at),
+            (Some(before), None) => {
+                self.vanished(who, author, at);
+                self.last_shown.insert(who.clone(), before);
+            }
             (None, None) => {}
         }
     }
@@ -261,11 +279,16 @@ impl Ledger {
 
     /// A write of the engine went out and its end is not known to it.
     pub(crate) fn doubt(&mut self, who: &Who, at: DateTime<Utc>) {
-        self.reopen(Some(who));
-        self.told.retain(|(one, _), _| one != who);
+        self.untold(who);
         for one in [Some(who.clone()), self.pairs.get(who).cloned()].into_iter().flatten() {
             self.doubts.insert(one, at + FROZEN);
         }
+    }
+
+    /// The answer to a write did not tell what became of this record.
+    pub(crate) fn untold(&mut self, who: &Who) {
+        self.reopen(Some(who));
+        self.told.retain(|(one, _), _| one != who);
     }
 
     /// Clocks moved, or the store was put back: what is frozen is not known any more.
@@ -283,15 +306,14 @@ impl Ledger {
         if author == Author::Engine {
             self.must_not_be_frozen(who, at);
         }
-        let mut known = self.partners.get(who).cloned().unwrap_or_default();
-        // A process that died after it had made the record never told of the pair.
-        let origins = self.made.iter().filter(|(_, made)| made.contains(who));
-        known.extend(origins.map(|((side, kind, id), _)| Who {
-            side: side.other(),
-            kind: *kind,
-            id: id.clone(),
-        }));
-        if !known.iter().any(|one| self.buried.contains_key(one) || self.revived.contains(one)) {
+        let known = self.partners_of(who);
+        // A store that was put back takes the engine's own deletions for a person's.
+        let is_gone = |one: &Who| {
+            self.buried.contains_key(one)
+                || self.revived.contains(one)
+                || self.forgotten.contains(one) && !self.shown.contains_key(one)
+        };
+        if !known.iter().any(is_gone) {
             let known: Vec<_> = known.iter().map(ToString::to_string).collect();
             let text = format!("{who} was deleted although nobody deleted {}", known.join(", "));
             self.broken("I9", text);
@@ -305,7 +327,12 @@ impl Ledger {
                     let same = |known: &String| {
                         known == value || self.truncates && value.starts_with(known.as_str())
                     };
-                    self.agreed.get(&key).is_some_and(same)
+                    // Whoever deleted the other record saw this value go, or there was none to lose.
+                    let saw =
+                        self.last_shown.get(one).and_then(|shown| shown.unit(one.kind, **unit));
+                    value.is_empty() && !self.agreed.contains_key(&key)
+                        || saw.is_some_and(|saw| saw.trim_end_matches(AUTOMATED) == value)
+                        || self.agreed.get(&key).is_some_and(same)
                         || self.told.get(&key).is_some_and(|told| told.iter().any(same))
                 })
             };

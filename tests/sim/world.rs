@@ -166,6 +166,11 @@ impl World {
         if call.method != "GET" && leaves_doubt(&call, &outcome) {
             self.doubt(side, &call);
         }
+        if matches!(call.fault, Some(Fault::StatusesMissing { .. } | Fault::PartialRows { .. })) {
+            for who in named(side, &call, None) {
+                self.ledger.untold(&who);
+            }
+        }
         self.moment();
         match outcome {
             Outcome::Answered(reply) if !reply.headers.contains_key("x-simulator-truncated") => {

@@ -63,6 +63,26 @@ async fn given_a_deleted_contact_when_restored_then_its_link_lives_again() {
 }
 
 #[tokio::test]
+async fn given_both_of_a_pair_deleted_when_one_is_brought_back_then_the_other_is_made_anew() {
+    let world = World::with(Setup { mappings: propagating(), ..Setup::default() }).await;
+    let (contact, _) = linked_contact(&world).await;
+    world.sandbox.zoho.delete("Contacts", contact);
+    world.settle().await;
+    assert_eq!(world.sandbox.pipedrive.count("persons"), 0);
+    world.advance(300);
+    world.settle().await;
+    world.sandbox.zoho.undelete("Contacts", contact);
+    world.sandbox.zoho.edit("Contacts", contact, json!({ "Last_Name": "Lovelace" }));
+
+    world.settle().await;
+
+    let persons = world.sandbox.pipedrive.all("persons");
+    assert_eq!(persons.len(), 1, "{:#?}", world.open_rows().await);
+    assert_eq!(persons[0]["last_name"], "Lovelace");
+    assert_eq!(world.sandbox.zoho.count("Contacts"), 1);
+}
+
+#[tokio::test]
 async fn given_an_archived_deal_when_synced_then_it_is_not_taken_for_deleted() {
     let world = World::start().await;
     let deal = json!({ "Deal_Name": "Pilot", "Stage": "Qualification", "Amount": 100, "Closing_Date": "2026-12-01" });

@@ -236,7 +236,7 @@ impl<'a> Planning<'a> {
     }
 
     /// Makes the deleted counterpart anew, under the same link and a new ID.
-    fn recreate(
+    pub(super) fn recreate(
         &self,
         subject: &'a Subject,
         link: &'a Link,

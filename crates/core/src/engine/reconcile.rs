@@ -211,8 +211,16 @@ impl<'a> Planning<'a> {
     /// A link that ended: it only speaks again when a record of it came back, or while a merge waits.
     fn after_life(&self, subject: &'a Subject, link: &'a Link, plan: &mut EntityPlan) {
         let both_here = Side::BOTH.into_iter().all(|side| alive(subject, side).is_some());
-        if both_here && link.state == LinkState::Closed && self.revive(link, subject, plan) {
-            return;
+        if link.state == LinkState::Closed {
+            if both_here && self.revive(link, subject, plan) {
+                return;
+            }
+            // Both were gone: whoever brought one back wants the pair.
+            if let Some(survivor) =
+                Side::BOTH.into_iter().find_map(|side| brought_back(subject, side))
+            {
+                return self.recreate(subject, link, survivor, Code::Revived, plan);
+            }
         }
         let row = self.about(subject, link).row(RowKind::Match, Code::Merged, None);
         let settled = subject.choice(&row.id, &row.fingerprint).is_some();
@@ -221,6 +229,17 @@ impl<'a> Planning<'a> {
         }
         plan.settled.push(subject.key());
     }
+}
+
+/// The record of a side that was deleted and is here again, while the other one is still gone.
+fn brought_back(subject: &Subject, side: Side) -> Option<&Observation> {
+    let deleted = |side: Side| {
+        let tombstone = subject.tombstones[side].as_ref();
+        tombstone.is_some_and(|tombstone| tombstone.cause == TombstoneCause::Deleted)
+    };
+    let other = side.other();
+    let is_pair = deleted(side) && deleted(other) && alive(subject, other).is_none();
+    alive(subject, side).filter(|seen| is_pair && seen.in_scope)
 }
 
 fn alive(subject: &Subject, side: Side) -> Option<&Observation> {
