@@ -271,7 +271,7 @@ impl Scheduler {
         let holder = self.store.holder(route, now).await.ok().flatten();
         let is_held = holder.is_some_and(|holder| !(self.ambient.is_gone)(&holder));
         if is_held {
-            *past = Past { ended_at: Some(now), ending: Ending::Elsewhere, ..past.clone() };
+            *past = Past { ended_at: Some(now), ending: Ending::Elsewhere, ..*past };
         }
         is_held
     }

@@ -43,9 +43,12 @@ pub(crate) struct Overwrite {
 }
 
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(crate) struct Ledger {
     /// Counts everything that happens.
     pub(crate) tick: u64,
+    /// The tick at which the run under way began.
+    run_tick: u64,
     pub(crate) shown: BTreeMap<Who, Shown>,
     /// What people wrote since the pair last agreed.
     edits: BTreeMap<(Who, Unit), Edit>,
@@ -397,7 +400,14 @@ impl Ledger {
             self.broken("I3", text);
         }
         self.agreed.insert((left.clone(), unit), value);
-        let before = [who, &other].map(|one| self.edits.remove(&(one.clone(), unit)));
+        // What came since the run began may have been read too early.
+        let before = [who, &other].map(|one| {
+            let key = (one.clone(), unit);
+            self.edits
+                .get(&key)
+                .is_some_and(|edit| edit.tick < self.run_tick)
+                .then(|| self.edits.remove(&key))?
+        });
         self.fresh.push((who.clone(), other, unit, before));
     }
 
@@ -405,6 +415,7 @@ impl Ledger {
     pub(crate) fn run_starts(&mut self) {
         self.deleted_in_run.clear();
         self.fresh.clear();
+        self.run_tick = self.tick;
     }
 
     /// What the engine brought about is not known to it: of one record, or of a whole run that died.
