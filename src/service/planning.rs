@@ -292,8 +292,10 @@ impl Wanted {
                 wanted.names[side]
                     .extend(tombstone.and_then(|tombstone| tombstone.successor.clone()));
                 let Some(observation) = &subject.observations[side] else { continue };
-                if subject.link.is_none() {
+                if subject.link.as_ref().is_none_or(|link| !link.is_live()) {
                     wanted.ids[side].push(observation.key.id.clone());
+                }
+                if subject.link.is_none() {
                     wanted.names[side.other()].extend(observation.external_id.clone());
                 }
                 if subject.link.is_none() || tombstone.is_some() {

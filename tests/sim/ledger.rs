@@ -401,13 +401,13 @@ impl Ledger {
         }
         self.agreed.insert((left.clone(), unit), value);
         // What came since the run began may have been read too early.
-        let before = [who, &other].map(|one| {
-            let key = (one.clone(), unit);
-            self.edits
-                .get(&key)
-                .is_some_and(|edit| edit.tick < self.run_tick)
-                .then(|| self.edits.remove(&key))?
-        });
+        let is_news = |one: &Who| {
+            self.edits.get(&(one.clone(), unit)).is_some_and(|edit| edit.tick >= self.run_tick)
+        };
+        if is_news(who) || is_news(&other) {
+            return;
+        }
+        let before = [who, &other].map(|one| self.edits.remove(&(one.clone(), unit)));
         self.fresh.push((who.clone(), other, unit, before));
     }
 

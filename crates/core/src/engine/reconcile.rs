@@ -10,8 +10,8 @@ use crate::model::link::TombstoneCause;
 use crate::model::row::RowKind;
 use crate::model::state::Subject;
 use crate::model::{
-    Code, Link, LinkId, LinkState, Observation, Op, OpKind, Pair, Presence, RecordId, RecordKey,
-    Side, Tombstone,
+    Code, Link, LinkId, LinkState, Observation, Op, OpKind, OpenRow, Pair, Presence, RecordId,
+    RecordKey, Side, Tombstone,
 };
 
 /// What became of one end of a link.
@@ -219,7 +219,7 @@ impl<'a> Planning<'a> {
             if let Some(survivor) =
                 Side::BOTH.into_iter().find_map(|side| brought_back(subject, side))
             {
-                return self.recreate(subject, link, survivor, Code::Revived, plan);
+                return self.pair_anew(subject, link, survivor, plan);
             }
         }
         let row = self.about(subject, link).row(RowKind::Match, Code::Merged, None);
@@ -228,6 +228,34 @@ impl<'a> Planning<'a> {
             return plan.rows.push(row);
         }
         plan.settled.push(subject.key());
+    }
+}
+
+impl<'a> Planning<'a> {
+    /// The counterpart may be there already: made by a run that a restored store forgot, and naming this record.
+    fn pair_anew(
+        &self,
+        subject: &'a Subject,
+        link: &'a Link,
+        survivor: &'a Observation,
+        plan: &mut EntityPlan,
+    ) {
+        let (side, id) = (survivor.key.side, &survivor.key.id);
+        let holders = self.state.by_external_id.get(&(side.other(), id.clone()));
+        match holders.map_or(&[][..], Vec::as_slice) {
+            [] => self.recreate(subject, link, survivor, Code::Revived, plan),
+            [one] if one.link.is_none() => {
+                let ends = Pair::from_side(side, Some(id.clone()), Some(one.id.clone()));
+                let (state, tombstones) = (LinkState::Live, Vec::new());
+                let kind = OpKind::Relate { state, ends, tombstones, keep_baseline: false };
+                plan.ops.push(self.op(&link.id, Code::Relink, kind));
+            }
+            several => {
+                let candidates: Vec<_> = several.iter().map(|one| one.id.clone()).collect();
+                let row = self.about(subject, link).row(RowKind::Match, Code::Twin, None);
+                plan.rows.push(OpenRow { candidates, ..row });
+            }
+        }
     }
 }
 
