@@ -21,6 +21,8 @@ use crate::store::{
 const MOST_PASSES: u32 = 5;
 /// Listings in a row that may lack a canary which can be read by id: an archive, perhaps.
 const MOST_MISSED: u32 = 2;
+/// Looks at a canary that cannot be seen while other records can: it is hidden, rather than our rights gone.
+const MOST_HIDDEN: u32 = 12;
 /// Rows of one second that a canary may bring along with each listing.
 const MOST_TIED: usize = 50;
 /// Reason under which deletion-feed rows wait for their read by id; together they are strong evidence.
@@ -250,8 +252,8 @@ impl<'a> Observer<'a> {
         let Some(&(presence, in_scope)) = known.get(&canary.id) else { return Ok(None) };
         let keeps = match presence {
             Presence::Alive => in_scope && canary.missed < MOST_MISSED,
-            // Rights may be lost for long: as long as it cannot be seen, nothing is concluded.
-            Presence::Invisible => true,
+            // Rights may be lost for long: as long as nothing can be seen, nothing is concluded.
+            Presence::Invisible => canary.missed < MOST_HIDDEN,
             Presence::Deleted => false,
         };
         Ok(keeps.then(|| (canary.clone(), presence)))
@@ -269,16 +271,18 @@ impl<'a> Observer<'a> {
     }
 
     /// What reading it by id told of a canary that a listing lacked. It may be deleted, and our sight as good as
-    /// before; or readable, and only left out of listings.
+    /// before; or readable, and only left out of listings; or hidden from us alone among the others.
     async fn look_again(&self, cursor: &mut Cursor) -> Result<(), ServiceError> {
         if !cursor.blind {
             return Ok(());
         }
-        match self.canary(cursor).await? {
-            None if self.canary_is_readable().await? != Some(false) => cursor.blind = false,
-            Some((mut canary, Presence::Alive)) => {
-                canary.missed += 1;
-                cursor.canary = Some(canary);
+        let canary = self.canary(cursor).await?;
+        let is_there = matches!(canary, Some((_, Presence::Alive)));
+        let sees_others = is_there || self.canary_is_readable().await? != Some(false);
+        match canary {
+            None if sees_others => cursor.blind = false,
+            Some((canary, _)) if sees_others => {
+                cursor.canary = Some(Canary { missed: canary.missed + 1, ..canary });
             }
             None | Some(_) => return Ok(()),
         }

@@ -84,7 +84,7 @@ pub struct Cursor {
 pub struct Canary {
     pub id: RecordId,
     pub modified_at: DateTime<Utc>,
-    /// Listings in a row that lacked it although it could be read by id.
+    /// Listings in a row that lacked it although it, or others, could be read by id.
     pub missed: u32,
 }
 

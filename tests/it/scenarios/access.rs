@@ -142,6 +142,32 @@ async fn given_a_person_hidden_from_an_ordinary_user_when_synced_for_days_then_i
     assert_eq!((world.sandbox.zoho.count("Contacts"), pipedrive.count("persons")), (2, 2));
 }
 
+#[tokio::test]
+async fn given_the_newest_person_hidden_for_good_when_synced_often_then_new_contacts_still_get_through()
+ {
+    let world = World::start().await;
+    let pipedrive = &world.sandbox.pipedrive;
+    pipedrive.set_admin(pipedrive.owner(), false);
+    let other = pipedrive.add_user("Eve Else", "else@example.com", "Europe/Berlin");
+    let emails = json!({ "Last_Name": "King", "Email": "king@example.com" });
+    world.sandbox.zoho.add("Contacts", emails);
+    world.settle().await;
+    world.advance(3_000);
+    let hers = json!({ "name": "Hers", "last_name": "Hers", "owner_id": other });
+    let hidden = pipedrive.add_as(other, "persons", hers);
+    world.settle().await;
+    pipedrive.edit("persons", hidden, json!({ "visible_to": 1 }));
+    let late = json!({ "Last_Name": "Late", "Email": "late@example.com" });
+    world.sandbox.zoho.add("Contacts", late);
+
+    for _ in 0..20 {
+        world.advance(300);
+        world.sync().await;
+    }
+
+    assert_eq!(pipedrive.count("persons"), 3, "{:#?}", world.open_rows().await);
+}
+
 /// A person that was deleted so long ago that nothing tells of it: two reads that find nothing prove it, where the
 /// canary can be read.
 #[tokio::test]

@@ -229,9 +229,7 @@ impl<'a> Planning<'a> {
         }
         plan.settled.push(subject.key());
     }
-}
 
-impl<'a> Planning<'a> {
     /// The counterpart may be there already: made by a run that a restored store forgot, and naming this record.
     fn pair_anew(
         &self,
