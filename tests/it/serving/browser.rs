@@ -1,6 +1,7 @@
 //! The pages in a real browser, with scripts and without, on a desk and on a phone.
 
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crmsync::store::Role;
 use fantoccini::wd::Capabilities;
@@ -32,11 +33,11 @@ impl Driver {
             return None;
         };
         let driver = Self { process, port };
-        for _ in 0..100 {
+        for _ in 0..600 {
             if reqwest::get(format!("http://127.0.0.1:{port}/status")).await.is_ok() {
                 return Some(driver);
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         panic!("chromedriver does not answer");
     }
@@ -58,11 +59,19 @@ impl Driver {
                 json!({ "deviceMetrics": { "width": width, "height": 800, "pixelRatio": 2.0 } });
         }
         capabilities.insert("goog:chromeOptions".into(), options);
-        ClientBuilder::new(hyper_connector())
-            .capabilities(capabilities)
-            .connect(&format!("http://127.0.0.1:{}", self.port))
-            .await
-            .unwrap()
+        let address = format!("http://127.0.0.1:{}", self.port);
+        // On a busy machine a browser may take longer to come up than its driver waits for it.
+        for _ in 0..4 {
+            let opened = ClientBuilder::new(hyper_connector())
+                .capabilities(capabilities.clone())
+                .connect(&address)
+                .await;
+            match opened {
+                Ok(client) => return client,
+                Err(error) => eprintln!("no browser yet: {error}"),
+            }
+        }
+        panic!("no browser comes up");
     }
 }
 
@@ -77,19 +86,30 @@ fn hyper_connector() -> hyper_util::client::legacy::connect::HttpConnector {
     hyper_util::client::legacy::connect::HttpConnector::new()
 }
 
+/// Presses a button that asks for another page, and waits until the page it was on is gone.
+async fn press(client: &Client, css: &str) {
+    let button = client.find(Locator::Css(css)).await.unwrap();
+    button.click().await.unwrap();
+    for _ in 0..600 {
+        let seen = button.tag_name().await;
+        if seen.is_err_and(|error| error.is_stale_element_reference()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{css} leads nowhere");
+}
+
 /// What a reviewer does: signs in, filters, decides five conflicts, runs the route, sees them gone.
 async fn review(client: &Client, stand: &Stand) {
-    let click = async |css: &str| {
-        client.find(Locator::Css(css)).await.unwrap().click().await.unwrap();
-    };
     client.goto(&stand.url("/conflicts")).await.unwrap();
     client.find(Locator::Id("name")).await.unwrap().send_keys("otto").await.unwrap();
     client.find(Locator::Id("password")).await.unwrap().send_keys(PASSWORD).await.unwrap();
-    click("form button").await;
+    press(client, "form button").await;
     client.wait().for_element(Locator::Css(".filters")).await.unwrap();
     let entity = client.find(Locator::Css("select[name=entity]")).await.unwrap();
     entity.select_by_label("contact").await.unwrap();
-    click(".filters button").await;
+    press(client, ".filters button").await;
     client.wait().for_element(Locator::Css(".decisions .card")).await.unwrap();
     let cards = client.find_all(Locator::Css(".decisions .card")).await.unwrap();
     assert_eq!(cards.len(), 5);
@@ -99,14 +119,14 @@ async fn review(client: &Client, stand: &Stand) {
         // By the keyboard, as it must go too.
         radio.send_keys(" ").await.unwrap();
     }
-    click(".bar button").await;
+    press(client, ".bar button").await;
     client.wait().for_element(Locator::Css("p.said[role=status]")).await.unwrap();
     let said =
         client.find(Locator::Css("p.said[role=status]")).await.unwrap().text().await.unwrap();
     assert!(said.starts_with("5 decided"), "{said}");
     let runs = stand.scheduler.jobs()[0].1.runs;
     client.goto(&stand.url("/")).await.unwrap();
-    click(".card .line button").await;
+    press(client, ".card .line button").await;
     stand.after_runs(runs).await;
     client.goto(&stand.url("/conflicts?route=crm&entity=contact")).await.unwrap();
     let main = client.find(Locator::Id("main")).await.unwrap().text().await.unwrap();

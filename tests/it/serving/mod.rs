@@ -108,7 +108,7 @@ impl Stand {
     /// The state of the route, once it made more than `runs` runs and none is under way.
     pub(super) async fn after_runs(&self, runs: u64) -> JobState {
         let name = JobName::Route(RouteName::new("crm"));
-        for _ in 0..600 {
+        for _ in 0..2_400 {
             let jobs = self.scheduler.jobs();
             let (_, state) = jobs.into_iter().find(|(known, _)| *known == name).unwrap();
             if state.runs > runs && state.running.is_none() {
@@ -116,7 +116,7 @@ impl Stand {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        panic!("no run ended within 30 s");
+        panic!("no run ended within two minutes");
     }
 
     /// Stops everything, as a signal would.
