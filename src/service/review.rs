@@ -548,7 +548,7 @@ fn keys_of(link: &Link) -> Vec<RecordKey> {
 fn makes_link(effect: &Effect) -> bool {
     match &effect.op.kind {
         OpKind::Link { .. } => true,
-        OpKind::Create { .. } => effect.op.code == Code::Create,
+        OpKind::Create { .. } => matches!(effect.op.code, Code::Create | Code::ClonedId),
         OpKind::Update { .. }
         | OpKind::Delete { .. }
         | OpKind::Archive { .. }

@@ -97,6 +97,32 @@ async fn given_an_archived_deal_when_synced_then_it_is_not_taken_for_deleted() {
 }
 
 #[tokio::test]
+async fn given_an_archived_deal_when_its_counterpart_changes_then_the_edit_waits_and_is_said_and_not_lost()
+ {
+    let world = World::start().await;
+    let deal = json!({ "Deal_Name": "Pilot", "Stage": "Qualification", "Amount": 100, "Closing_Date": "2026-12-01" });
+    let zoho = world.sandbox.zoho.add("Deals", deal);
+    world.settle().await;
+    let deal = world.sandbox.pipedrive.all("deals")[0]["id"].as_i64().unwrap();
+    world.sandbox.pipedrive.archive("deals", deal);
+    world.sandbox.zoho.edit("Deals", zoho, json!({ "Deal_Name": "Rollout" }));
+    world.settle().await;
+    world.writes();
+    world.advance(300);
+
+    let again = world.sync().await;
+
+    assert_eq!((again.tally.stale, again.tally.failed, world.writes()), (0, 0, 0));
+    let session = world.open().await;
+    let waiting = session.store.route(&RouteName::new("crm")).quarantines().await.unwrap();
+    assert_eq!(waiting.iter().map(|one| one.code).collect::<Vec<_>>(), [Code::Archived]);
+    world.sandbox.pipedrive.unarchive("deals", deal);
+    world.advance(25 * 3_600);
+    world.settle().await;
+    assert_eq!(world.sandbox.pipedrive.get("deals", deal).unwrap()["title"], "Rollout");
+}
+
+#[tokio::test]
 async fn given_a_deleted_contact_that_comes_back_unstamped_when_its_person_is_about_to_go_then_both_stay()
  {
     let world = World::with(Setup { mappings: propagating(), ..Setup::default() }).await;

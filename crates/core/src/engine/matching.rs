@@ -13,7 +13,7 @@ use crate::model::{Code, Entity, LinkId, Observation, OpenRow, Pair, RecordId, S
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
     /// Make its counterpart.
-    Create,
+    Create(Code),
     /// Bind it to a record without a link.
     Link { partner: RecordId, code: Code },
     /// Its candidate's former counterpart is gone: the candidate's link takes this record instead.
@@ -47,6 +47,8 @@ struct View<'a> {
     group: Option<usize>,
     /// Its external ID names a dead or unknown record, or it is a twin.
     problem: Option<Code>,
+    /// A person copied the record with its external ID: it is matched without it.
+    cloned: bool,
 }
 
 impl<'a> Matcher<'a> {
@@ -81,12 +83,12 @@ impl<'a> Matcher<'a> {
             return self.ask(subject, seen, code, &[]);
         }
         match view.candidates.as_slice() {
-            [] => self.create(side.other()),
+            [] => self.create(side.other(), if view.cloned { Code::ClonedId } else { Code::Create }),
             [one] if !free(one) => {
                 self.ask(subject, seen, Code::DupInSide, std::slice::from_ref(&one.id))
             }
             [_] if !self.trusted(side) => Decision::Wait,
-            [one] if self.mutual(seen, one) => self.pair(subject, seen, one, view.group),
+            [one] if self.mutual(seen, one) => self.pair(subject, seen, one, &view),
             [_, ..] => self.ambiguous(subject, seen),
         }
     }
@@ -95,10 +97,10 @@ impl<'a> Matcher<'a> {
         self.state.complete[side] && !self.state.unhealthy[side]
     }
 
-    fn create(&self, target: Side) -> Decision {
+    fn create(&self, target: Side, code: Code) -> Decision {
         let flows = self.entity.direction.flows_from(target.other());
         if self.entity.create.allows(target) && flows {
-            Decision::Create
+            Decision::Create(code)
         } else {
             Decision::Leave(Code::CreateNotAllowed)
         }
@@ -110,18 +112,20 @@ impl<'a> Matcher<'a> {
         subject: &Subject,
         seen: &'a Observation,
         one: &Candidate,
-        group: Option<usize>,
+        view: &View<'a>,
     ) -> Decision {
-        let strength = group
+        let strength = view
+            .group
             .and_then(|group| self.entity.matching.keys.get(group))
             .map(|group| group.strength);
         if strength == Some(Strength::Weak) {
             return self.suggest(subject, seen, one);
         }
         let node = (seen.key.side, &seen.key.id);
-        let by_key = if group.is_none() { self.by_key(node).0 } else { Vec::new() };
+        let by_key = if view.group.is_none() { self.by_key(node).0 } else { Vec::new() };
         let disagrees = !by_key.is_empty() && by_key.iter().all(|other| other.id != one.id);
-        bind(one, if disagrees { Code::KeyDisagrees } else { Code::Link })
+        let plain = if view.cloned { Code::ClonedId } else { Code::Link };
+        bind(one, if disagrees { Code::KeyDisagrees } else { plain })
     }
 
     fn suggest(&self, subject: &Subject, seen: &'a Observation, one: &Candidate) -> Decision {
@@ -135,7 +139,7 @@ impl<'a> Matcher<'a> {
         };
         match subject.choice(&row.id, &row.fingerprint) {
             Some(Choice::Link { .. }) => bind(one, Code::Link),
-            Some(Choice::Create) => self.create(side.other()),
+            Some(Choice::Create) => self.create(side.other(), Code::Create),
             Some(Choice::Ignore) => Decision::Leave(Code::Suggested),
             Some(Choice::Left | Choice::Right | Choice::Value { .. } | Choice::Pin) | None => {
                 Decision::Ask(Box::new(row))
@@ -158,7 +162,7 @@ impl<'a> Matcher<'a> {
             ..About::record(seen, None).row(RowKind::Match, code, None)
         };
         match subject.choice(&row.id, &row.fingerprint) {
-            Some(Choice::Create) => self.create(seen.key.side.other()),
+            Some(Choice::Create) => self.create(seen.key.side.other(), Code::Create),
             Some(Choice::Ignore) => Decision::Leave(code),
             Some(
                 Choice::Left
@@ -173,29 +177,30 @@ impl<'a> Matcher<'a> {
 
     /// Candidates at the first level that has any: external ID, then key groups in order.
     fn view(&self, node: Node<'a>, external_id: Option<&RecordId>, ours: bool) -> View<'a> {
-        let mut named = match self.named(node, external_id, ours) {
+        let (mut named, cloned) = match self.named(node, external_id, ours) {
             Ok(named) => named,
             Err(code) => return View { problem: Some(code), ..View::default() },
         };
         named.sort_by(|one, other| one.id.cmp(&other.id));
         named.dedup_by(|one, other| one.id == other.id);
         if !named.is_empty() {
-            return View { candidates: named, ..View::default() };
+            return View { candidates: named, cloned, ..View::default() };
         }
         let (candidates, group) = self.by_key(node);
-        View { candidates, group, problem: None }
+        View { candidates, group, problem: None, cloned }
     }
 
-    /// Level 2: the record's external ID names a counterpart, or a counterpart's names the record.
+    /// Level 2: the record's external ID names a counterpart, or a counterpart's names the record; and whether the
+    /// record is a copy that a person made (`CLONED_ID`).
     fn named(
         &self,
         (side, id): Node<'a>,
         external_id: Option<&RecordId>,
         ours: bool,
-    ) -> Result<Vec<&'a Candidate>, Code> {
+    ) -> Result<(Vec<&'a Candidate>, bool), Code> {
         let other = side.other();
         let mut found: Vec<_> = self.keeper(other, id).into_iter().collect();
-        let Some(name) = external_id else { return Ok(found) };
+        let Some(name) = external_id else { return Ok((found, false)) };
         let place = (other, name.clone());
         let Some(named) = self.state.named.get(&place) else { return Err(Code::DanglingId) };
         if self.state.named_gone.contains(&place) {
@@ -203,13 +208,13 @@ impl<'a> Matcher<'a> {
         }
         let stays = self.keeper(side, name).is_none_or(|keeper| keeper.id == *id);
         let taken = named.link.is_some() && !named.counterpart_gone;
-        if stays && !taken {
+        let cloned = !stays || taken;
+        if !cloned {
             found.push(named);
         } else if ours {
             return Err(Code::Twin);
         }
-        // Else a person copied a record with its external ID: it is matched anew without it (`CLONED_ID`).
-        Ok(found)
+        Ok((found, cloned))
     }
 
     /// Of the records on `side` that name `id`, the one that stays: the linked one, else the lowest.
@@ -269,7 +274,7 @@ impl<'a> Matcher<'a> {
         let anchor = row.records[side].as_ref() == Some(&seen.key.id);
         match choice {
             Choice::Ignore => Decision::Leave(Code::Ambiguous),
-            Choice::Create if anchor => self.create(side.other()),
+            Choice::Create if anchor => self.create(side.other(), Code::Create),
             Choice::Link { candidate } if anchor => self.chosen((side.other(), candidate), row),
             Choice::Link { candidate } if *candidate == seen.key.id => {
                 match row.records[side.other()].clone() {

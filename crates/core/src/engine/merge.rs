@@ -147,6 +147,17 @@ impl<'a> Unit<'a> {
         })
     }
 
+    /// Why `from`'s values go to the other side: somebody changed them, or the side itself filled what our last
+    /// write left empty (W2).
+    fn cause(&self, ends: Ends<'_>, from: Side) -> Code {
+        let was_empty = |rule: &&FieldRule| {
+            let agreed = ends.link.and_then(|link| link.baseline.get(&rule.name));
+            agreed.is_some_and(|agreed| agreed.values[from].is_empty())
+        };
+        let filled = ends.is_our_write(from) && self.members.iter().all(was_empty);
+        if filled { Code::ServerDefault } else { write_code(from) }
+    }
+
     fn options(&self) -> Option<&'a OptionMap> {
         match self.members.as_slice() {
             [FieldRule { relation: Relation::OptionSet { map }, .. }] => Some(map),
@@ -161,6 +172,12 @@ impl<'a> Ends<'a> {
             Side::Left => self.left,
             Side::Right => self.right,
         }
+    }
+
+    /// Whether nobody changed the side's record since our own last write.
+    fn is_our_write(&self, side: Side) -> bool {
+        let own = self.link.and_then(|link| link.own_stamp[side]);
+        own.is_some() && own == self.seen(side).modified_at
     }
 
     /// Both values of a field; `None` when a side did not return it.
@@ -244,14 +261,14 @@ fn merge_changed(
             (false, _) => Merge::Unchanged,
             (true, true) if kept => Merge::Kept,
             (true, true) => Merge::Decided { winner: owner, verdict },
-            (true, false) => flow(owner, write_code(owner)),
+            (true, false) => flow(owner, unit.cause(ends, owner)),
         };
     }
     let edited = |side: Side| changed[side] && unit.flows[side];
     match (edited(Side::Left), edited(Side::Right)) {
         (true, true) => merge_conflict(unit, conflicts, ends),
-        (true, false) => flow(Side::Left, Code::WriteRight),
-        (false, true) => flow(Side::Right, Code::WriteLeft),
+        (true, false) => flow(Side::Left, unit.cause(ends, Side::Left)),
+        (false, true) => flow(Side::Right, unit.cause(ends, Side::Right)),
         // A change that may not flow out of its side is no edit; the next edit of the source replaces it.
         (false, false) => Merge::Unchanged,
     }
@@ -364,10 +381,7 @@ fn later(conflicts: &Conflicts, left: DateTime<Utc>, right: DateTime<Utc>) -> Op
 /// A time that our own last write produced says nothing about people (P4); within the skew nobody is later.
 pub fn newest(conflicts: &Conflicts, ends: Ends<'_>) -> (Option<Side>, Evidence) {
     let stamp = |side: Side| {
-        let seen = ends.seen(side);
-        let own = ends.link.and_then(|link| link.own_stamp[side]);
-        let ours = own.is_some() && own == seen.modified_at;
-        if ours { None } else { seen.corrected_at }
+        if ends.is_our_write(side) { None } else { ends.seen(side).corrected_at }
     };
     let (Some(left), Some(right)) = (stamp(Side::Left), stamp(Side::Right)) else {
         return (None, Evidence::None);

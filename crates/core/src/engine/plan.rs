@@ -158,9 +158,9 @@ impl<'a> Planning<'a> {
 
     fn carry_out(&self, subject: &'a Subject, seen: &'a Observation, plan: &mut EntityPlan) {
         match self.matcher.decide(subject, seen) {
-            Decision::Create => {
+            Decision::Create(code) => {
                 let link = LinkId::derive(&seen.key, subject.generation);
-                self.create_counterpart(subject, seen, &link, plan);
+                self.create(&Creation { subject, source: seen, link: &link, code }, plan);
             }
             Decision::Link { partner, code } => self.link(seen, &partner, code, plan),
             Decision::Relink { link, partner } => {
@@ -174,16 +174,6 @@ impl<'a> Planning<'a> {
             Decision::Wait => plan.counters.deferred[seen.key.side] += 1,
             Decision::Leave(_) => plan.settled.push(subject.key()),
         }
-    }
-
-    fn create_counterpart(
-        &self,
-        subject: &'a Subject,
-        source: &'a Observation,
-        link: &LinkId,
-        plan: &mut EntityPlan,
-    ) {
-        self.create(&Creation { subject, source, link, code: Code::Create }, plan);
     }
 
     /// Binds two records and merges them without a baseline: semantics §14.1.

@@ -174,7 +174,7 @@ fn given_unlinked_records_when_planned_then_the_table_decides() {
                 names(w, L, "1", "3");
                 names(w, L, "2", "3");
             },
-            &[Code::Link, Code::Create],
+            &[Code::Link, Code::ClonedId],
             &[],
         ),
         (
@@ -184,7 +184,7 @@ fn given_unlinked_records_when_planned_then_the_table_decides() {
                 person(w, L, "1", "b", "B");
                 names(w, L, "1", "r-x");
             },
-            &[Code::Create],
+            &[Code::ClonedId],
             &[],
         ),
         (

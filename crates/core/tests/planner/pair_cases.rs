@@ -29,6 +29,23 @@ fn edit(world: &mut World, side: Side, field: &str, value: &str) {
     world.edit(side, id, field, Value::text(value));
 }
 
+#[test]
+fn given_a_field_that_our_write_left_empty_when_its_side_filled_it_then_the_plan_says_so() {
+    for (by_itself, code) in [(true, Code::ServerDefault), (false, Code::WriteLeft)] {
+        let mut world = World::new(contact());
+        world.add_pair("x", &[("name", Value::text("1")), ("note", Value::Empty)]);
+        edit(&mut world, R, "note", "filled");
+        let stamp = world.records[&(R, RecordId::new("r-x"))].modified_at;
+        let own = by_itself.then_some(stamp).flatten();
+        world.links.values_mut().next().unwrap().own_stamp[R] = own;
+
+        let plan = world.plan();
+
+        assert_eq!(told(&plan), ["left note >filled"]);
+        assert_eq!(plan.ops[0].code, code);
+    }
+}
+
 /// Writes of a plan as `side field before>after`, then codes of other ops.
 fn told(plan: &Plan) -> Vec<String> {
     let mut told = Vec::new();
