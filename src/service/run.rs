@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crmsync_core::model::plan::GuardTrip;
 use crmsync_core::model::state::{GuardLimits, SubjectKey};
 use crmsync_core::model::{
-    Code, Entity, EntityName, FieldName, OpKind, OpenRow, Pair, Plan, RecordId, RecordKey,
+    Code, Entity, EntityName, FieldName, Op, OpKind, OpenRow, Pair, Plan, RecordId, RecordKey,
     RouteName, Side,
 };
 use serde::{Deserialize, Serialize};
@@ -532,9 +532,12 @@ pub(super) async fn approve(
         crmsync_core::engine::plan::approve(&mut plan, &run.route.entities);
     }
     if let Some(only) = &run.options.only {
-        plan.ops.retain(|op| {
-            only.ops.contains(op) || only.guards.iter().any(|guard| guard.withheld.contains(op))
-        });
+        let withheld = only.guards.iter().flat_map(|guard| &guard.withheld);
+        let mut kept: BTreeMap<_, Vec<&Op>> = BTreeMap::new();
+        for op in only.ops.iter().chain(withheld) {
+            kept.entry(&op.link).or_default().push(op);
+        }
+        plan.ops.retain(|op| kept.get(&op.link).is_some_and(|ops| ops.contains(&op)));
     }
     Ok((plan, approved))
 }

@@ -10,10 +10,9 @@ use crmsync_core::model::{
     RemoteRecord, Side, Value,
 };
 
+use super::Applier;
 use super::sending::Ready;
-use super::{Applier, Tally};
 use crate::connectors::{ConnectorError, ErrorKind, RowResult, Written};
-use crate::service::error::ServiceError;
 use crate::store::{Commit, Ending, Observed};
 
 impl Applier<'_> {
@@ -72,32 +71,6 @@ impl Applier<'_> {
             before: ready.intent.before.clone(),
             after: ready.values.clone(),
         }
-    }
-
-    /// An archived record takes no writes: what was planned for it is not sent, and waits in quarantine.
-    pub(super) async fn set_aside(
-        &self,
-        side: Side,
-        archived: &[&Op],
-        tally: &mut Tally,
-    ) -> Result<(), ServiceError> {
-        if archived.is_empty() {
-            return Ok(());
-        }
-        let refused = archived.iter().map(|op| Commit {
-            intent: None,
-            op: (*op).clone(),
-            ending: Ending::Refused {
-                code: Code::Archived,
-                fingerprint: refused_payload(op, side, None),
-                field: None,
-                message: format!("the {side} record is archived; take it out of the archive"),
-                retry_at: self.run.now() + self.run.settings.quarantine_retry,
-            },
-        });
-        let refused: Vec<_> = refused.collect();
-        tally.failed += refused.len() as u64;
-        Ok(self.store.commit(&self.run.id, &refused, self.run.now()).await?)
     }
 
     fn ending_of(&self, entity: &Entity, ready: &Ready<'_>, error: &ConnectorError) -> Ending {
@@ -186,24 +159,11 @@ fn adopted(entity: &Entity, ready: &Ready<'_>, field: &str, existing: &RecordId)
 }
 
 pub(super) fn local_commit(op: &Op) -> Commit {
-    let baseline = match &op.kind {
-        OpKind::Link { agreed, .. } => {
-            agreed.iter().map(|(field, pair)| (field.clone(), (pair.clone(), false))).collect()
-        }
-        OpKind::Agree { fields, pinned } => {
-            fields.iter().map(|(field, pair)| (field.clone(), (pair.clone(), *pinned))).collect()
-        }
-        OpKind::Relate { .. }
-        | OpKind::Revive { .. }
-        | OpKind::Create { .. }
-        | OpKind::Update { .. }
-        | OpKind::Delete { .. }
-        | OpKind::Archive { .. } => BTreeMap::new(),
-    };
+    // What a local op agrees on is said by the op itself.
     let ending = Ending::Done {
         id: None,
         stamp: None,
-        baseline,
+        baseline: BTreeMap::new(),
         observed: None,
         before: BTreeMap::new(),
         after: BTreeMap::new(),

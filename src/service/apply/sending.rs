@@ -111,8 +111,7 @@ impl Applier<'_> {
         Ok(lasting)
     }
 
-    /// Reads all targets again; ops whose target moved on are dropped and marked dirty (`STALE_PLAN`), those whose
-    /// target is archived wait until somebody takes it out of the archive.
+    /// Reads all targets again; ops whose target moved on are dropped and marked dirty (`STALE_PLAN`).
     pub(super) async fn prepare_changes<'p>(
         &self,
         entity: &Entity,
@@ -129,14 +128,13 @@ impl Applier<'_> {
             self.run.route.connectors[side].fetch(&entity.modules[side], &ids, &fields).await?;
         let mut current: BTreeMap<_, _> =
             page.records.into_iter().map(|record| (record.id.clone(), record)).collect();
-        let (mut ready, mut moved, mut archived) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut ready, mut moved) = (Vec::new(), Vec::new());
         for op in ops {
             let Some(id) = op.target() else { continue };
             match current.remove(id) {
-                Some(record) if record.archived => archived.push(*op),
                 Some(record)
                     if !self.run.settings.safety.rereads_targets
-                        || still_as_planned(entity, side, op, &record) =>
+                        || !record.archived && still_as_planned(entity, side, op, &record) =>
                 {
                     ready.push(self.ready_change(entity, side, op, record));
                 }
@@ -147,7 +145,6 @@ impl Applier<'_> {
             tally.stale += moved.len() as u64;
             self.store.mark_dirty(&entity.name, side, &moved, self.run.now()).await?;
         }
-        self.set_aside(side, &archived, tally).await?;
         Ok(ready)
     }
 

@@ -83,7 +83,9 @@ impl<'a> Matcher<'a> {
             return self.ask(subject, seen, code, &[]);
         }
         match view.candidates.as_slice() {
-            [] => self.create(side.other(), if view.cloned { Code::ClonedId } else { Code::Create }),
+            [] => {
+                self.create(side.other(), if view.cloned { Code::ClonedId } else { Code::Create })
+            }
             [one] if !free(one) => {
                 self.ask(subject, seen, Code::DupInSide, std::slice::from_ref(&one.id))
             }

@@ -41,7 +41,7 @@ fn given_a_field_that_our_write_left_empty_when_its_side_filled_it_then_the_plan
 
         let plan = world.plan();
 
-        assert_eq!(told(&plan), ["left note >filled"]);
+        assert_eq!(told(&plan), ["left note ∅>filled"]);
         assert_eq!(plan.ops[0].code, code);
     }
 }
