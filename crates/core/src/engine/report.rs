@@ -279,7 +279,7 @@ pub const fn sentence(code: Code) -> &'static str {
         Code::SuspectedMerge => {
             "deleted, but another record now has its key values: perhaps a merge"
         }
-        Code::OutOfScope => "the filter no longer matches; kept, not synced",
+        Code::OutOfScope => "archived, or the filter no longer matches; kept, not synced",
         Code::Archived => "archived on its side, not to be written",
         Code::Deferred => "waits until the other side is known completely",
         Code::Create => "has no counterpart yet",
