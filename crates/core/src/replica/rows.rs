@@ -40,6 +40,8 @@ pub struct Sheet {
     /// Fields that appear later are left out.
     pub closed: bool,
     places: BTreeMap<String, usize>,
+    /// Place of the column that last came after each column in a record; first that of a record's first field.
+    follows: Vec<usize>,
     taken: BTreeSet<String>,
 }
 
@@ -132,6 +134,7 @@ impl Sheet {
             labels: BTreeMap::new(),
             closed: false,
             places: BTreeMap::new(),
+            follows: Vec::new(),
             // Ours, in every table.
             taken: ["_crmsync_synced_at", "_crmsync_deleted_at"].map(str::to_owned).into(),
         }
@@ -305,22 +308,27 @@ impl Sheet {
         batch.set(start, place, from);
     }
 
-    /// Records name their fields in the same order: the next column is mostly the one.
+    /// Records name their fields in the same order, which need not be that of the columns: what followed the last
+    /// field in the record before is mostly the one.
     fn place(&mut self, prefix: &str, name: &str, hint: usize) -> Option<usize> {
-        if let Some(column) = self.columns.get(hint)
+        if let Some(place) = self.follows.get(hint)
+            && let Some(column) = self.columns.get(*place)
             && is_path(&column.source, prefix, name)
         {
-            return Some(hint);
-        }
-        let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
-        if let Some(place) = self.places.get(&path) {
             return Some(*place);
         }
-        if self.closed {
+        let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+        let known = self.places.get(&path).copied();
+        if known.is_none() && self.closed {
             return None;
         }
         // A null is worth a place in the order, so that the next records find it at once.
-        Some(self.column(&path, None))
+        let place = known.unwrap_or_else(|| self.column(&path, None));
+        if self.follows.len() <= hint {
+            self.follows.resize(hint + 1, usize::MAX);
+        }
+        self.follows[hint] = place;
+        Some(place)
     }
 
     fn add_list(
@@ -462,6 +470,32 @@ mod tests {
 
     fn row(cells: &[(&str, &str)]) -> BTreeMap<String, String> {
         cells.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn given_records_in_other_orders_than_the_columns_when_read_then_each_field_finds_its_column() {
+        let mut sheet = Sheet::new("deals", "id");
+        for field in ["title", "value", "id", "stage"] {
+            sheet.insert(field, field, None);
+        }
+
+        let batch = read(
+            &mut sheet,
+            r#"[{"id":1,"stage":2,"title":"a","value":3},
+                {"id":2,"title":"b","value":4},
+                {"value":5,"id":3,"new":6,"title":"c"},
+                {"id":4,"stage":7,"title":"d","value":8,"new":9}]"#,
+        );
+
+        assert_eq!(
+            rows(&sheet, &batch),
+            [
+                row(&[("id", "1"), ("stage", "2"), ("title", "a"), ("value", "3")]),
+                row(&[("id", "2"), ("title", "b"), ("value", "4")]),
+                row(&[("id", "3"), ("new", "6"), ("title", "c"), ("value", "5")]),
+                row(&[("id", "4"), ("new", "9"), ("stage", "7"), ("title", "d"), ("value", "8")]),
+            ]
+        );
     }
 
     #[test]
