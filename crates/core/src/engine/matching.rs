@@ -12,7 +12,7 @@ use crate::model::{Code, Entity, LinkId, Observation, OpenRow, Pair, RecordId, S
 /// What becomes of an unlinked record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Decision {
-    /// Make its counterpart.
+    /// Make its counterpart, for this reason.
     Create(Code),
     /// Bind it to a record without a link.
     Link { partner: RecordId, code: Code },
@@ -51,6 +51,13 @@ struct View<'a> {
     cloned: bool,
 }
 
+impl View<'_> {
+    /// Why the record gets its counterpart: as a copy, else for the `plain` reason.
+    const fn code(&self, plain: Code) -> Code {
+        if self.cloned { Code::ClonedId } else { plain }
+    }
+}
+
 impl<'a> Matcher<'a> {
     pub fn new(entity: &'a Entity, state: &'a EntityState) -> Self {
         let mut keys: BTreeMap<_, Vec<_>> = BTreeMap::new();
@@ -83,9 +90,7 @@ impl<'a> Matcher<'a> {
             return self.ask(subject, seen, code, &[]);
         }
         match view.candidates.as_slice() {
-            [] => {
-                self.create(side.other(), if view.cloned { Code::ClonedId } else { Code::Create })
-            }
+            [] => self.create(side.other(), view.code(Code::Create)),
             [one] if !free(one) => {
                 self.ask(subject, seen, Code::DupInSide, std::slice::from_ref(&one.id))
             }
@@ -126,8 +131,7 @@ impl<'a> Matcher<'a> {
         let node = (seen.key.side, &seen.key.id);
         let by_key = if view.group.is_none() { self.by_key(node).0 } else { Vec::new() };
         let disagrees = !by_key.is_empty() && by_key.iter().all(|other| other.id != one.id);
-        let plain = if view.cloned { Code::ClonedId } else { Code::Link };
-        bind(one, if disagrees { Code::KeyDisagrees } else { plain })
+        bind(one, if disagrees { Code::KeyDisagrees } else { view.code(Code::Link) })
     }
 
     fn suggest(&self, subject: &Subject, seen: &'a Observation, one: &Candidate) -> Decision {
@@ -179,44 +183,35 @@ impl<'a> Matcher<'a> {
 
     /// Candidates at the first level that has any: external ID, then key groups in order.
     fn view(&self, node: Node<'a>, external_id: Option<&RecordId>, ours: bool) -> View<'a> {
-        let (mut named, cloned) = match self.named(node, external_id, ours) {
-            Ok(named) => named,
-            Err(code) => return View { problem: Some(code), ..View::default() },
-        };
-        named.sort_by(|one, other| one.id.cmp(&other.id));
-        named.dedup_by(|one, other| one.id == other.id);
-        if !named.is_empty() {
-            return View { candidates: named, cloned, ..View::default() };
+        let mut view = self.named(node, external_id, ours);
+        view.candidates.sort_by(|one, other| one.id.cmp(&other.id));
+        view.candidates.dedup_by(|one, other| one.id == other.id);
+        if view.candidates.is_empty() && view.problem.is_none() {
+            (view.candidates, view.group) = self.by_key(node);
         }
-        let (candidates, group) = self.by_key(node);
-        View { candidates, group, problem: None, cloned }
+        view
     }
 
-    /// Level 2: the record's external ID names a counterpart, or a counterpart's names the record; and whether the
-    /// record is a copy that a person made (`CLONED_ID`).
-    fn named(
-        &self,
-        (side, id): Node<'a>,
-        external_id: Option<&RecordId>,
-        ours: bool,
-    ) -> Result<(Vec<&'a Candidate>, bool), Code> {
+    /// Level 2: the record's external ID names a counterpart, or a counterpart's names the record.
+    fn named(&self, (side, id): Node<'a>, external_id: Option<&RecordId>, ours: bool) -> View<'a> {
         let other = side.other();
-        let mut found: Vec<_> = self.keeper(other, id).into_iter().collect();
-        let Some(name) = external_id else { return Ok((found, false)) };
+        let problem = |code| View { problem: Some(code), ..View::default() };
+        let mut candidates: Vec<_> = self.keeper(other, id).into_iter().collect();
+        let Some(name) = external_id else { return View { candidates, ..View::default() } };
         let place = (other, name.clone());
-        let Some(named) = self.state.named.get(&place) else { return Err(Code::DanglingId) };
-        if self.state.named_gone.contains(&place) {
-            return Err(Code::DanglingId);
-        }
+        let named = match self.state.named.get(&place) {
+            Some(named) if !self.state.named_gone.contains(&place) => named,
+            Some(_) | None => return problem(Code::DanglingId),
+        };
         let stays = self.keeper(side, name).is_none_or(|keeper| keeper.id == *id);
         let taken = named.link.is_some() && !named.counterpart_gone;
         let cloned = !stays || taken;
         if !cloned {
-            found.push(named);
+            candidates.push(named);
         } else if ours {
-            return Err(Code::Twin);
+            return problem(Code::Twin);
         }
-        Ok((found, cloned))
+        View { candidates, cloned, ..View::default() }
     }
 
     /// Of the records on `side` that name `id`, the one that stays: the linked one, else the lowest.
