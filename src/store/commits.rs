@@ -11,32 +11,17 @@ use crmsync_core::model::{
     RecordId, RecordKey, Side, Tombstone, Value,
 };
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
-use serde::Serialize;
 
 use super::attention::{self, Marks};
 use super::observations::{load, plannable, soil};
 use super::route::{KEYS, upsert};
 use super::tables::{effect, former_end, intent, link, link_end, quarantine, tombstone};
 use super::{
-    Commit, Ending, Intent, IntentState, Observed, Quarantine, RouteStore, StoreError, codec,
-    journal, links, observations, rows,
+    Commit, Effect, Ending, Intent, IntentState, Observed, Quarantine, RouteStore, StoreError,
+    codec, journal, links, observations, rows,
 };
 
 type Record = (Side, String);
-
-/// An `Effect`, as it is written.
-#[derive(Serialize)]
-struct EffectBody<'a> {
-    seq: i64,
-    run: &'a str,
-    at: DateTime<Utc>,
-    op: &'a Op,
-    record: Option<&'a RecordId>,
-    before: &'a BTreeMap<FieldName, Value>,
-    after: &'a BTreeMap<FieldName, Value>,
-    baseline_before: &'a Baseline,
-    link_before: Option<LinkBefore>,
-}
 
 impl RouteStore {
     /// Ends intents and local ops, in one transaction for all: effects, links, baselines, observations,
@@ -552,16 +537,15 @@ impl<'a> Batch<'a> {
     ) -> Result<effect::ActiveModel, StoreError> {
         use sea_orm::ActiveValue::{NotSet, Set};
         let at = self.now.unwrap_or_default();
-        let none = Baseline::new();
-        let effect = EffectBody {
+        let effect = Effect {
             seq: 0,
-            run: self.run,
+            run: self.run.to_owned(),
             at,
-            op,
-            record,
-            before,
-            after,
-            baseline_before: link.map_or(&none, |link| &link.baseline),
+            op: op.clone(),
+            record: record.cloned(),
+            before: before.clone(),
+            after: after.clone(),
+            baseline_before: link.map(|link| link.baseline.clone()).unwrap_or_default(),
             link_before: link.map(|link| LinkBefore { state: link.state, ends: link.ends.clone() }),
         };
         Ok(effect::ActiveModel {

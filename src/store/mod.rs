@@ -201,7 +201,8 @@ pub enum Ending {
         id: Option<RecordId>,
         /// Modified time the write produced: no evidence of an edit later (P4).
         stamp: Option<DateTime<Utc>>,
-        /// Baselines to move with it, both halves; `true` = pinned (`SERVER_REWRITE`).
+        /// Baselines to move with it, both halves; `true` = pinned (`SERVER_REWRITE`). What a local op agrees on
+        /// stands in the op itself.
         baseline: BTreeMap<FieldName, (Pair<Value>, bool)>,
         /// The written record as now known on its side, where known.
         observed: Option<Box<Observed>>,

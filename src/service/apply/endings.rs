@@ -159,7 +159,6 @@ fn adopted(entity: &Entity, ready: &Ready<'_>, field: &str, existing: &RecordId)
 }
 
 pub(super) fn local_commit(op: &Op) -> Commit {
-    // What a local op agrees on is said by the op itself.
     let ending = Ending::Done {
         id: None,
         stamp: None,
