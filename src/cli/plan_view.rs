@@ -128,18 +128,14 @@ impl Counts {
 const COLUMNS: [&str; 7] =
     ["create", "update", "delete", "archive", "link", "note", "waits for approval"];
 
-fn withheld(plan: &Plan) -> impl Iterator<Item = &Op> {
-    plan.guards.iter().flat_map(|trip| &trip.withheld)
-}
-
 impl View<'_> {
     /// What the plan does, and what it would do once approved, by entity and side; columns without a number are left out.
     fn counts(&self, plan: &Plan) -> String {
         let mut table: BTreeMap<(&EntityName, Option<Side>), Counts> = BTreeMap::new();
-        for op in plan.ops.iter().chain(withheld(plan)) {
+        for op in plan.all_ops() {
             table.entry((&op.entity, op.writes())).or_default().add(op);
         }
-        for op in withheld(plan) {
+        for op in plan.withheld() {
             table.entry((&op.entity, op.writes())).or_default().waiting += 1;
         }
         if table.is_empty() {
@@ -164,7 +160,7 @@ impl View<'_> {
 
     fn changes(&self, plan: &Plan) -> String {
         let written: Vec<_> = plan.ops.iter().filter(|op| op.writes().is_some()).collect();
-        let waiting: Vec<_> = withheld(plan).filter(|op| op.writes().is_some()).collect();
+        let waiting: Vec<_> = plan.withheld().filter(|op| op.writes().is_some()).collect();
         let all = written.len() + waiting.len();
         let (mut left, mut shown) = (FIRST, 0);
         let mut text = String::new();

@@ -17,9 +17,8 @@ struct Writes {
 
 /// Cost of every write of `plan`, withheld ones too, with the reads before and after them.
 pub fn forecast(route: &OpenRoute, settings: &RunSettings, plan: &Plan) -> Pair<Cost> {
-    let withheld = plan.guards.iter().flat_map(|guard| &guard.withheld);
     let mut writes: BTreeMap<(EntityName, Side), Writes> = BTreeMap::new();
-    for op in plan.ops.iter().chain(withheld) {
+    for op in plan.all_ops() {
         count(&mut writes, op);
     }
     let mut cost = Pair::<Cost>::default();

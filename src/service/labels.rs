@@ -141,9 +141,8 @@ impl Labels {
         plan: &Plan,
     ) -> Result<Self, StoreError> {
         let mut labels = Self { words: words.clone(), ..Self::default() };
-        let withheld = plan.guards.iter().flat_map(|trip| &trip.withheld);
         let mut keys = BTreeSet::new();
-        for op in plan.ops.iter().chain(withheld).take(MOST_NAMED) {
+        for op in plan.all_ops().take(MOST_NAMED) {
             labels.collect_op(op, &mut keys);
         }
         plan.rows.iter().take(MOST_NAMED).for_each(|row| labels.collect_row(row, &mut keys));

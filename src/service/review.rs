@@ -46,7 +46,8 @@ pub(super) async fn redo(
         let meta = paused_by(run, store, undone).await?;
         let effects = store.effects(undone).await?;
         let mut ops = Vec::new();
-        for effect in effects.iter().filter(|effect| makes_link(effect)) {
+        // Undone, their records may be linked as if they never had been.
+        for effect in effects.iter().filter(|effect| effect.op.makes_link()) {
             let ended = store.link(&effect.op.link).await?;
             if ended.is_some_and(|link| link.state == LinkState::Closed) {
                 ops.push(close(effect, Pair::default()));
@@ -542,20 +543,6 @@ fn keys_of(link: &Link) -> Vec<RecordKey> {
         Some(RecordKey { entity: link.entity.clone(), side, id })
     };
     Side::BOTH.into_iter().filter_map(key).collect()
-}
-
-/// Whether the effect made its link: undone, the records may be linked as if they never had been.
-fn makes_link(effect: &Effect) -> bool {
-    match &effect.op.kind {
-        OpKind::Link { .. } => true,
-        OpKind::Create { .. } => matches!(effect.op.code, Code::Create | Code::ClonedId),
-        OpKind::Update { .. }
-        | OpKind::Delete { .. }
-        | OpKind::Archive { .. }
-        | OpKind::Agree { .. }
-        | OpKind::Relate { .. }
-        | OpKind::Revive { .. } => false,
-    }
 }
 
 fn close(effect: &Effect, ends: Pair<Option<RecordId>>) -> Op {

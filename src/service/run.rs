@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crmsync_core::model::plan::GuardTrip;
 use crmsync_core::model::state::{GuardLimits, SubjectKey};
 use crmsync_core::model::{
-    Code, Entity, EntityName, FieldName, Op, OpKind, OpenRow, Pair, Plan, RecordId, RecordKey,
+    Code, Entity, EntityName, FieldName, OpKind, OpenRow, Pair, Plan, RecordId, RecordKey,
     RouteName, Side,
 };
 use serde::{Deserialize, Serialize};
@@ -532,12 +532,7 @@ pub(super) async fn approve(
         crmsync_core::engine::plan::approve(&mut plan, &run.route.entities);
     }
     if let Some(only) = &run.options.only {
-        let withheld = only.guards.iter().flat_map(|guard| &guard.withheld);
-        let mut kept: BTreeMap<_, Vec<&Op>> = BTreeMap::new();
-        for op in only.ops.iter().chain(withheld) {
-            kept.entry(&op.link).or_default().push(op);
-        }
-        plan.ops.retain(|op| kept.get(&op.link).is_some_and(|ops| ops.contains(&op)));
+        plan.keep_only(only);
     }
     Ok((plan, approved))
 }

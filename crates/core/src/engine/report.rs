@@ -41,7 +41,7 @@ pub fn count(plan: &Plan) -> BTreeMap<EntityName, Counts> {
     for (entity, unchanged) in &plan.unchanged {
         counts.entry(entity.clone()).or_default().unchanged += unchanged;
     }
-    for op in plan.ops.iter().chain(plan.guards.iter().flat_map(|trip| &trip.withheld)) {
+    for op in plan.all_ops() {
         counts.entry(op.entity.clone()).or_default().add_op(op);
     }
     for row in &plan.rows {

@@ -152,6 +152,20 @@ impl Op {
         }
     }
 
+    /// Whether it makes its link, rather than a new end for one that there was.
+    pub const fn makes_link(&self) -> bool {
+        match &self.kind {
+            OpKind::Link { .. } => true,
+            OpKind::Create { .. } => matches!(self.code, Code::Create | Code::ClonedId),
+            OpKind::Update { .. }
+            | OpKind::Delete { .. }
+            | OpKind::Archive { .. }
+            | OpKind::Agree { .. }
+            | OpKind::Relate { .. }
+            | OpKind::Revive { .. } => false,
+        }
+    }
+
     /// The existing record that it writes.
     pub const fn target(&self) -> Option<&RecordId> {
         match &self.kind {
@@ -230,6 +244,26 @@ fn atom(part: &impl Serialize) -> String {
 }
 
 impl Plan {
+    /// What guards withhold.
+    pub fn withheld(&self) -> impl Iterator<Item = &Op> {
+        self.guards.iter().flat_map(|trip| &trip.withheld)
+    }
+
+    /// What it does, then what guards withhold: what it would do once approved.
+    pub fn all_ops(&self) -> impl Iterator<Item = &Op> {
+        self.ops.iter().chain(self.withheld())
+    }
+
+    /// Leaves out ops that `saved`, made earlier, does not hold in every detail. What the saved plan withheld was
+    /// read by whoever approved it, so it counts.
+    pub fn keep_only(&mut self, saved: &Self) {
+        let mut kept: BTreeMap<_, Vec<&Op>> = BTreeMap::new();
+        for op in saved.all_ops() {
+            kept.entry(&op.link).or_default().push(op);
+        }
+        self.ops.retain(|op| kept.get(&op.link).is_some_and(|ops| ops.contains(&op)));
+    }
+
     /// Hash over what the plan would do once approved, and over its rows, as hex.
     ///
     /// Withheld ops count like the others, so that approving a plan by its hash does not change the hash.
@@ -237,8 +271,7 @@ impl Plan {
     /// # Panics
     /// Never: maps with text keys serialize.
     pub fn compute_hash(&self) -> String {
-        let withheld = self.guards.iter().flat_map(|trip| &trip.withheld);
-        let atoms: BTreeSet<_> = self.ops.iter().chain(withheld).flat_map(Op::atoms).collect();
+        let atoms: BTreeSet<_> = self.all_ops().flat_map(Op::atoms).collect();
         let content = (&self.route, atoms, &self.rows);
         let text = serde_json::to_vec(&content).expect("plan maps have text keys");
         blake3::hash(&text).to_hex()[..16].to_owned()
